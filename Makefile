@@ -1,0 +1,62 @@
+# Everything here works in a fresh clone with Python 3.11 or later and make; each target makes its virtual environment by itself.
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do $$python -c "" 2>/dev/null && echo $$python && break; done)
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+UV_COMPILE := uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--custom-compile-command "make lock"
+
+.PHONY: help demo emulator test coverage lint format docs bench lock clean
+.DEFAULT_GOAL := help
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(INSTALLED): pyproject.toml requirements/dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(INSTALLED)  ## run the example application on the local emulator; PORT is its port (8000)
+	$(BIN)/python -m example_app
+
+emulator: $(INSTALLED)  ## run the local emulator alone
+	$(BIN)/python -m fastapi_azure_pool.emulator
+
+test: $(INSTALLED)  ## run every test
+	$(BIN)/python -X dev -m pytest
+
+coverage: $(INSTALLED)  ## run every test and hold the coverage to its bounds
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage report --include='fastapi_azure_pool/pool/*' --fail-under=100
+	$(BIN)/coverage report --fail-under=90
+
+lint: $(INSTALLED)  ## check format, style, types and that the documentation builds
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/mkdocs build --strict --quiet
+
+format: $(INSTALLED)  ## format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: $(INSTALLED)  ## serve the documentation at http://127.0.0.1:8001
+	$(BIN)/mkdocs serve --dev-addr 127.0.0.1:8001
+
+$(VENV)/.bench: $(INSTALLED) requirements/bench.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/bench.txt
+	@touch $@
+
+bench: $(VENV)/.bench  ## measure against the peers; writes docs/benchmarks.md and its plot
+	$(BIN)/python -m tests.benchmarks
+
+lock:  ## renew requirements/*.txt (needs uv on the path)
+	$(UV_COMPILE) --extra dev --output-file requirements/dev.txt
+	$(UV_COMPILE) --extra dev --group bench --constraint requirements/dev.txt --output-file requirements/bench.txt
+	$(UV_COMPILE) --extra dev --resolution lowest-direct --output-file requirements/lowest.txt
+
+clean:  ## remove what the targets made
+	rm -rf .venv .venv-* .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist site

@@ -1,0 +1,148 @@
+"""Every exception of fastapi-azure-pool, each a `PoolError`.
+
+Messages carry counts and pool names, never an endpoint's key, a token or a connection string. The error of the SDK, where there is
+one, is the exception's ``__cause__``. All of them survive ``pickle`` and ``copy`` with their data.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = [
+    "ConnectionFailed",
+    "ConnectionsExhausted",
+    "PoolClosed",
+    "PoolError",
+    "PoolsNotFound",
+    "UnknownPool",
+    "WrongLoopError",
+]
+
+
+class PoolError(Exception):
+    """What every error of this library is.
+
+    Attributes:
+        pool: The pool's name; None where it has none, or where no one pool is concerned.
+    """
+
+    def __init__(self, message: str, *, pool: str | None = None) -> None:
+        super().__init__(message)
+        self.pool = pool
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # BaseException's own would call the class with the message alone and so lose, or miss, the keyword arguments.
+        return _restore, (type(self), self.args, self.__dict__)
+
+
+def _restore(kind: type[PoolError], arguments: tuple[Any, ...], data: dict[str, Any]) -> PoolError:
+    error = kind.__new__(kind)
+    error.args = arguments
+    error.__dict__.update(data)
+    return error
+
+
+def _called(pool: str | None) -> str:
+    return "the pool" if pool is None else f"pool {pool!r}"
+
+
+class PoolClosed(PoolError):
+    """The pool is closing or closed: it gives nothing out until it is opened again."""
+
+    def __init__(self, pool: str | None = None, *, state: str = "closed") -> None:
+        super().__init__(
+            f"{_called(pool)} is {state}: use it inside its lifespan, or call `await pool.open()` to open it again",
+            pool=pool,
+        )
+
+
+class WrongLoopError(PoolError):
+    """The pool is open on another event loop than the one that runs now; its connections cannot leave their loop."""
+
+    def __init__(self, pool: str | None = None) -> None:
+        super().__init__(
+            f"{_called(pool)} is open on another event loop: make one pool per event loop, or close this one there first",
+            pool=pool,
+        )
+
+
+class ConnectionsExhausted(PoolError, TimeoutError):
+    """No place came free in time, or too many callers wait already.
+
+    Attributes:
+        waited_seconds: How long the caller waited, in seconds; 0.0 when it was refused at once.
+        ready: Connections that were ready, at the moment of giving up.
+        opening: Connections that were being opened.
+        clients: Clients that held a place.
+        waiting: Callers in line, this one included.
+        last_error: Type name of the error that the last failed opening met, or None.
+    """
+
+    def __init__(
+        self,
+        pool: str | None = None,
+        *,
+        waited_seconds: float,
+        ready: int,
+        opening: int,
+        clients: int,
+        waiting: int,
+        last_error: str | None = None,
+        advice: str = "raise max_size or client_limit, or hold connections for a shorter time",
+    ) -> None:
+        last = f"; the last attempt to open one failed with {last_error}" if last_error else ""
+        super().__init__(
+            f"no place in {_called(pool)} after {waited_seconds:.3f} s"
+            f" (ready={ready}, opening={opening}, clients={clients}, waiting={waiting}){last}: {advice}",
+            pool=pool,
+        )
+        self.waited_seconds = waited_seconds
+        self.ready = ready
+        self.opening = opening
+        self.clients = clients
+        self.waiting = waiting
+        self.last_error = last_error
+
+
+class ConnectionFailed(PoolError, ConnectionError):
+    """No connection could be opened; the SDK's error is the ``__cause__``. The pool goes on trying by itself.
+
+    Attributes:
+        retry_after: Seconds until the pool's next attempt, at least 0.0.
+    """
+
+    def __init__(self, pool: str | None = None, *, error: str, retry_after: float) -> None:
+        super().__init__(
+            f"{_called(pool)} could not open a connection ({error}); it tries again in {retry_after:.1f} s", pool=pool
+        )
+        self.retry_after = retry_after
+
+
+class UnknownPool(PoolError, LookupError):
+    """No pool has the name that was asked for.
+
+    Attributes:
+        name: The name that was asked for.
+        names: The names that there are, sorted.
+    """
+
+    def __init__(self, name: str, names: Iterable[str]) -> None:
+        self.name = name
+        self.names = tuple(sorted(names))
+        there_are = ", ".join(map(repr, self.names)) or "none at all"
+        super().__init__(
+            f"there is no pool {name!r}; the pools are: {there_are}. Name it in open_pools(app, {name}=...)", pool=name
+        )
+
+
+class PoolsNotFound(PoolError):
+    """The application holds no pools: no lifespan ran, or the lifespan did not yield what `open_pools` gave it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this application holds no pools. In tests, run the lifespan with `with TestClient(app)`; in a mounted"
+            " sub-application, yield the state from the parent's lifespan: `async with open_pools(app, ...) as state: yield state`"
+        )

@@ -1,0 +1,445 @@
+"""One life of a pool, from its opening on an event loop to its close: who gets what, what is opened, what is retired."""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import TYPE_CHECKING, Generic
+
+from ..errors import ConnectionFailed, ConnectionsExhausted, PoolClosed
+from .alarm import Alarm
+from .backoff import Backoff
+from .connection import ConnectionState, SharedTransportConnection
+from .connector import AbstractConnector, ConnT
+from .ledger import Ledger
+from .retirement import Retirement
+from .tasks import PoolTasks
+from .waiters import Waiters
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from .limits import PoolLimits
+    from .stats import Counters
+
+_logger = logging.getLogger(__name__)
+
+
+class Generation(Generic[ConnT]):
+    """Everything that a pool holds while it is open: connections, clients, callers in line, tasks, one timer.
+
+    A pool makes one when it opens and drops it when it has closed. A place that is given back to a generation whose connections
+    are closed changes nothing in the next one.
+
+    Every method but the ``async`` ones is a plain function that changes state at once; what takes time is left to the tasks.
+
+    Args:
+        loop: The event loop that it lives on.
+        connector: Opens, proves, judges and closes the connections.
+        limits: The pool's sizes and times.
+        counters: The pool's counters, which outlive this generation.
+        name: The pool's name.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_alarm",
+        "_asks_whether_closed",
+        "_connector",
+        "_counters",
+        "_drained",
+        "_fillers",
+        "_growth_threshold",
+        "_limits",
+        "_name",
+        "_now",
+        "backoff",
+        "clients",
+        "draining",
+        "is_closing",
+        "last_error",
+        "ledger",
+        "loop",
+        "retirement",
+        "tasks",
+        "waiters",
+    )
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        connector: AbstractConnector[ConnT],
+        limits: PoolLimits,
+        counters: Counters,
+        name: str | None,
+    ) -> None:
+        self.loop = loop
+        self._connector = connector
+        self._limits = limits
+        self._counters = counters
+        self._name = name
+        self._now = loop.time
+        # A connector that can't tell is not asked at every checkout.
+        self._asks_whether_closed = type(connector).is_closed is not AbstractConnector.is_closed
+        self._growth_threshold = limits.growth_threshold
+        self._alarm = Alarm(loop, self._tend)
+        self._drained: asyncio.Future[None] = loop.create_future()
+        self._fillers: dict[asyncio.Future[None], None] = {}
+        self.ledger: Ledger[ConnT] = Ledger(limits.client_limit)
+        self.waiters: Waiters[ConnT] = Waiters()
+        self.retirement: Retirement[ConnT] = Retirement(limits, self.ledger)
+        self.backoff = Backoff()
+        self.tasks: PoolTasks[ConnT] = PoolTasks(
+            loop,
+            connector,
+            limits,
+            label=self.label,
+            opened=self._opened,
+            failed=self._opening_failed,
+            closed=self._closed,
+        )
+        self.draining: dict[SharedTransportConnection[ConnT], None] = {}
+        self.clients = 0
+        self.is_closing = False
+        self.last_error: tuple[str, float] | None = None
+
+    @property
+    def label(self) -> str:
+        """What logs and task names call the pool."""
+        return "pool" if self._name is None else f"pool {self._name}"
+
+    @property
+    def connections(self) -> tuple[SharedTransportConnection[ConnT], ...]:
+        """The connections that are READY, in the order of choice, and then those DRAINING."""
+        return (*self.ledger, *self.draining)
+
+    # A place taken and given back: the fast path -------------------------------------------------------------------------------
+
+    def take(self) -> SharedTransportConnection[ConnT] | None:
+        """Take a place on the connection with the fewest clients; None when none has room."""
+        while (connection := self.ledger.take()) is not None:
+            if self._asks_whether_closed and self._finds_closed(connection):
+                self.ledger.give(connection)
+                self.retire(connection)
+                continue
+            self._counters.checkouts += 1
+            self.clients = clients = self.clients + 1
+            if clients > self.retirement.peak:
+                self.retirement.peak = clients
+            if self.ledger.lowest >= self._growth_threshold:
+                self._replenish()
+            return connection
+        return None
+
+    def give_back(self, connection: SharedTransportConnection[ConnT], error: BaseException | None = None) -> None:
+        """Free a place, which goes to the first in line if there is one. Never awaits, never fails."""
+        if error is not None:
+            self.judge(connection, error)
+        if connection.state is ConnectionState.READY:
+            if self.waiters and self.waiters.hand_over(connection):
+                self._counters.checkouts += 1
+                return
+            self.ledger.give(connection)
+            if not connection.current_client_count:
+                connection.idle_since = self._now()
+        elif connection.state is ConnectionState.DRAINING:
+            connection.current_client_count -= 1
+            if not connection.current_client_count and not connection.is_closing:
+                self.tasks.close(connection)
+        else:
+            return  # The pool was closed under this client, and its place with it.
+        self.clients -= 1
+        if not self.clients and self.is_closing:
+            self.stop_draining()
+
+    # Waiting -------------------------------------------------------------------------------------------------------------------
+
+    async def wait_for_place(self, timeout: float | None) -> SharedTransportConnection[ConnT]:
+        """Give a place on a connection, in order of arrival; for a caller for whom `take` found none.
+
+        Raises:
+            ConnectionsExhausted: No place came free in time, or too many are in line already.
+            ConnectionFailed: Nothing is ready and nothing can be opened.
+            PoolClosed: The pool was closed meanwhile.
+            ValueError: ``timeout`` is not a number.
+        """
+        if timeout is not None and math.isnan(timeout):
+            raise ValueError("timeout must be a number of seconds, or None to wait for ever, not nan")
+        self._refuse_while_failing()
+        max_waiting = self._limits.max_waiting
+        if max_waiting is not None and len(self.waiters) >= max_waiting:
+            raise self.exhausted(0.0, advice=f"max_waiting={max_waiting} callers are in line already")
+        self._counters.waited += 1
+        place = self.waiters.join(self.loop)
+        alarm = None
+        if timeout is not None and timeout < math.inf:
+            alarm = self.loop.call_later(max(0.0, timeout), self._give_up, place, timeout)
+        try:
+            self._replenish()
+            self._serve_waiters()
+            return await place
+        except BaseException:
+            self.waiters.leave(place)
+            # Who is cancelled in the moment of being served owns a place, or an error, that nobody else will look at.
+            if place.done() and not place.cancelled() and place.exception() is None:
+                self.give_back(place.result())
+            raise
+        finally:
+            if alarm is not None:
+                alarm.cancel()
+
+    async def fill(self) -> None:
+        """Wait until ``min_size`` connections are ready.
+
+        Raises:
+            ConnectionFailed: Nothing is ready and nothing can be opened.
+            PoolClosed: The pool was closed meanwhile.
+        """
+        self._replenish()
+        if len(self.ledger) >= self._limits.min_size:
+            return
+        self._refuse_while_failing()
+        filled = self.loop.create_future()
+        self._fillers[filled] = None
+        try:
+            await filled
+        finally:
+            self._fillers.pop(filled, None)
+            if filled.done() and not filled.cancelled():
+                filled.exception()  # Seen, also where the caller was cancelled in the same moment.
+
+    def exhausted(self, waited_seconds: float, **advice: str) -> ConnectionsExhausted:
+        """Give the error of a caller who waited in vain."""
+        error = self.backoff.error
+        return ConnectionsExhausted(
+            self._name,
+            waited_seconds=waited_seconds,
+            ready=len(self.ledger),
+            opening=len(self.tasks.opening),
+            clients=self.clients,
+            waiting=len(self.waiters),
+            last_error=None if error is None else type(error).__name__,
+            **advice,
+        )
+
+    def _give_up(self, place: asyncio.Future[SharedTransportConnection[ConnT]], waited_seconds: float) -> None:
+        if not place.done():
+            self._counters.timeouts += 1
+            place.set_exception(self.exhausted(waited_seconds))
+            self.waiters.leave(place)
+
+    def _serve_waiters(self) -> None:
+        while self.waiters and (connection := self.take()) is not None:
+            if not self.waiters.hand_over(connection):
+                self.give_back(connection)
+
+    def _refuse_while_failing(self) -> None:
+        """Fail at once while nothing is ready, nothing is on its way, and the next attempt is not due yet."""
+        if self.backoff.retry_at is not None and not len(self.ledger) and not self.tasks.opening:
+            raise self._failure()
+
+    def _failure(self) -> ConnectionFailed:
+        error = self.backoff.error
+        failure = ConnectionFailed(
+            self._name, error=type(error).__name__, retry_after=self.backoff.seconds_left(self._now())
+        )
+        failure.__cause__ = error
+        return failure
+
+    def _send_everyone_away(self, error: Callable[[], BaseException]) -> None:
+        self.waiters.fail(error)
+        for filled in self._fillers:
+            if not filled.done():
+                filled.set_exception(error())
+
+    # Retiring ------------------------------------------------------------------------------------------------------------------
+
+    def retire(self, connection: SharedTransportConnection[ConnT]) -> None:
+        """Let a connection drain: it gets no new client, and is closed when its last one leaves."""
+        if connection.state is not ConnectionState.READY:
+            return
+        self.ledger.remove(connection)
+        self.retirement.due.pop(connection, None)
+        connection.become(ConnectionState.DRAINING)
+        self.draining[connection] = None
+        if not connection.current_client_count:
+            self.tasks.close(connection)
+        self._replenish()
+
+    def judge(self, connection: SharedTransportConnection[ConnT], error: BaseException) -> None:
+        """Retire a connection if the connector finds that the error means it is broken."""
+        if connection.state is not ConnectionState.READY:
+            return
+        try:
+            is_fatal = self._connector.is_fatal(error)
+        except Exception as problem:  # noqa: BLE001 - a connector that cannot judge must not fail a check-in
+            self._log_connector_bug("is_fatal", problem)
+            is_fatal = True
+        if is_fatal:
+            self.last_error = (type(error).__name__, self._now())
+            _logger.warning("%s: connection %s is broken (%s)", self.label, connection.id, type(error).__name__)
+            self.retire(connection)
+
+    def _finds_closed(self, connection: SharedTransportConnection[ConnT]) -> bool:
+        try:
+            return self._connector.is_closed(connection.transport)
+        except Exception as problem:  # noqa: BLE001 - a connector that cannot tell must not fail a checkout
+            self._log_connector_bug("is_closed", problem)
+            return True
+
+    def _log_connector_bug(self, method: str, problem: Exception) -> None:
+        # What it was asked about may be its context, and the text of an SDK's error is not for the log.
+        problem.__suppress_context__ = True
+        _logger.error("%s: the connector's %s() raised; retiring the connection", self.label, method, exc_info=problem)
+
+    def _tend(self) -> None:
+        """Do what has fallen due, and set the alarm for what falls due next."""
+        now = self._now()
+        self.backoff.elapse(now)
+        # At the cap, retirement waits until something has been closed.
+        if self._existing < self._limits.cap:
+            for connection in self.retirement.leaving(now, self.clients):
+                self.retire(connection)
+        if self._limits.probe_seconds is not None:
+            for connection in tuple(self.ledger.idle()):
+                if self._finds_closed(connection):
+                    self.retire(connection)
+        self._release_due()
+        self._replenish()
+        self._set_alarm(now)
+
+    def _set_alarm(self, now: float) -> None:
+        if self.backoff.retry_at is not None:
+            self._alarm.wake_by(self.backoff.retry_at)
+        if len(self.ledger) and self._existing < self._limits.cap:
+            self._alarm.wake_by(min(self.retirement.times(self.ledger, now), default=math.inf))
+
+    def _release_due(self) -> None:
+        """Retire those who have fallen due, as far as their successors are ready."""
+        due = self.retirement.due
+        while due and len(self.ledger) > self._aim():
+            self.retire(next(iter(due)))
+
+    # Opening -------------------------------------------------------------------------------------------------------------------
+
+    @property
+    def _existing(self) -> int:
+        return len(self.ledger) + len(self.tasks.opening) + len(self.draining)
+
+    def _limit(self) -> int:
+        """How many connections may be ready or on their way: ``burst_limit`` while callers face full ones, else ``max_size``."""
+        limits = self._limits
+        ready = len(self.ledger)
+        replacements = 1 if self.retirement.due else 0
+        if self.waiters and ready >= limits.max_size:
+            return limits.burst_limit
+        # What the burst has opened stays until it is surplus.
+        return (
+            limits.burst_limit if ready + len(self.tasks.opening) - replacements > limits.max_size else limits.max_size
+        )
+
+    def _aim(self) -> int:
+        """How many ready connections the pool should have now."""
+        limits = self._limits
+        ready = len(self.ledger)
+        aim = -(-(self.clients + len(self.waiters)) // limits.client_limit)
+        if ready and self.ledger.lowest >= self._growth_threshold:
+            aim = max(aim, ready + 1)
+        if self.backoff.is_failing:
+            aim = max(aim, 1)  # Heals unasked.
+        if self.retirement.due:
+            aim = max(aim, self.retirement.kept)
+        return min(max(aim, limits.min_size), self._limit())
+
+    def _replenish(self) -> None:
+        """Begin to open what is missing, as far as the limits and the back-off allow."""
+        if self.is_closing or self.backoff.retry_at is not None:
+            return
+        ready, opening, due = len(self.ledger), len(self.tasks.opening), len(self.retirement.due)
+        missing = self._aim() - (ready - due + opening)
+        if missing <= 0:
+            return
+        # Someone who is failing is asked by one attempt at a time.
+        at_once = 1 if self.backoff.is_failing else self._limits.max_concurrent_creates
+        room = self._limit() + (1 if due else 0) - ready - opening
+        for _ in range(min(missing, room, self._limits.cap - self._existing, at_once - opening)):
+            self.tasks.open(
+                SharedTransportConnection(self._limits.client_limit, self._limits.max_idle_seconds, self._now)
+            )
+
+    def _opened(self, connection: SharedTransportConnection[ConnT]) -> None:
+        now = self._now()
+        connection.become(ConnectionState.READY)
+        self.retirement.begin(connection, now)
+        self.ledger.add(connection)
+        self._counters.opened += 1
+        self.backoff.succeeded()
+        if self.is_closing:  # It came into being in spite of its cancellation.
+            self.retire(connection)
+            return
+        self._alarm.wake_by(min(self.retirement.times((connection,), now), default=math.inf))
+        self._release_due()
+        self._serve_waiters()
+        if len(self.ledger) >= self._limits.min_size:
+            for filled in self._fillers:
+                if not filled.done():
+                    filled.set_result(None)
+        self._replenish()
+
+    def _opening_failed(self, error: BaseException) -> None:
+        if self.is_closing:
+            return
+        now = self._now()
+        self._counters.open_failures += 1
+        self.last_error = (type(error).__name__, now)
+        retry_at = self.backoff.failed(error, now)
+        self._alarm.wake_by(retry_at)
+        _logger.warning(
+            "%s: opening a connection failed with %s; next attempt in %.1f s",
+            self.label,
+            type(error).__name__,
+            retry_at - now,
+        )
+        if not len(self.ledger) and not self.tasks.opening:
+            self._send_everyone_away(self._failure)
+
+    def _closed(self, connection: SharedTransportConnection[ConnT]) -> None:
+        self.draining.pop(connection, None)
+        if connection.opened_at is not None:
+            self._counters.closed += 1
+        if not self.is_closing:
+            self._tend()
+
+    # Closing -------------------------------------------------------------------------------------------------------------------
+
+    def begin_closing(self) -> None:
+        """Send everyone in line away, stop what is being opened, and let every connection drain."""
+        self.is_closing = True
+        self._alarm.stop()
+        self._send_everyone_away(lambda: PoolClosed(self._name, state="closing"))
+        self.tasks.cancel_opening()
+        for connection in tuple(self.ledger):
+            self.retire(connection)
+        if not self.clients:
+            self.stop_draining()
+
+    def stop_draining(self) -> None:
+        """Wait for clients no longer."""
+        if not self._drained.done():
+            self._drained.set_result(None)
+
+    async def finish_closing(self) -> None:
+        """Wait until the clients have left or their time is over, then until every connection is closed."""
+        try:
+            await self._drained
+        finally:
+            for connection in tuple(self.draining):
+                if not connection.is_closing:
+                    self.tasks.close(connection)
+            await self.tasks.settle()
+
+    def abandon(self) -> None:
+        """Count every connection as closed, since the event loop that could close them is gone."""
+        for connection in (*self.tasks.opening, *self.connections):
+            connection.become(ConnectionState.CLOSED)

@@ -1,0 +1,60 @@
+"""Callers in line, and the hand-off of freed places to them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Generic
+
+from .connector import ConnT
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from .connection import SharedTransportConnection
+
+
+class Waiters(Generic[ConnT]):
+    """A first-in first-out line of callers who wait for a place.
+
+    Whoever frees a place hands it to the first in line, so nobody polls and nobody is overtaken. Joining, leaving and handing over
+    are O(1).
+
+    Source:
+        The releaser hands the place over, as ``anyio.CapacityLimiter`` does.
+    """
+
+    __slots__ = ("_line",)
+
+    def __init__(self) -> None:
+        self._line: OrderedDict[asyncio.Future[SharedTransportConnection[ConnT]], None] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._line)
+
+    def join(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[SharedTransportConnection[ConnT]]:
+        """Enter the line at its end; the future's result will be a connection with a place already taken on it."""
+        place: asyncio.Future[SharedTransportConnection[ConnT]] = loop.create_future()
+        self._line[place] = None
+        return place
+
+    def leave(self, place: asyncio.Future[SharedTransportConnection[ConnT]]) -> None:
+        """Leave the line, wherever in it; nothing happens to one who is not in it any more."""
+        self._line.pop(place, None)
+
+    def hand_over(self, connection: SharedTransportConnection[ConnT]) -> bool:
+        """Give a taken place on the connection to the first in line who still waits; False when there is nobody."""
+        while self._line:
+            place, _ = self._line.popitem(last=False)
+            # One who was cancelled stays in line until its task runs again.
+            if not place.done():
+                place.set_result(connection)
+                return True
+        return False
+
+    def fail(self, error: Callable[[], BaseException]) -> None:
+        """Send everyone away, each with an error of its own (a shared one would gather everybody's traceback)."""
+        while self._line:
+            place, _ = self._line.popitem(last=False)
+            if not place.done():
+                place.set_exception(error())
