@@ -1,0 +1,49 @@
+"""How JSON values compare: equality, order within a type, and the order of the types.
+
+Sources: "Equality and comparison operators in Azure Cosmos DB for NoSQL", "ORDER BY clause in Azure Cosmos DB for NoSQL".
+Two values of different types are unequal, not incomparable, as far as = and != go: that is how the service behaves
+(``c.name != null`` finds the items that have a name), and how Azure's own reference evaluator in its .NET SDK does it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi_azure_pool.emulator.cosmos.partitioning import UNDEFINED
+
+# What comes first when values of different types are sorted, ascending.
+_RANKS: dict[type, int] = {type(None): 1, bool: 2, int: 4, float: 4, str: 5, list: 6, dict: 7}
+
+
+def rank(value: object) -> int:
+    """Return the place of a value's type in the order of the types: undefined 0, then null, boolean, number, string."""
+    return 0 if value is UNDEFINED else _RANKS[type(value)]
+
+
+def are_equal(left: Any, right: Any) -> bool:  # noqa: ANN401 - JSON values
+    """Say whether two defined values are the same JSON value."""
+    kind = rank(left)
+    if kind != rank(right):
+        return False
+    if kind == 6:
+        return len(left) == len(right) and all(map(are_equal, left, right))
+    if kind == 7:
+        return left.keys() == right.keys() and all(are_equal(value, right[name]) for name, value in left.items())
+    return bool(left == right)
+
+
+def compare(left: Any, right: Any) -> int | None:  # noqa: ANN401 - JSON values
+    """Return which of two values is less (negative) or greater (positive), or None when that is undefined.
+
+    It is undefined across types, between objects or arrays, and when either value is.
+    """
+    kind = rank(left)
+    if kind != rank(right) or kind in {0, 6, 7}:
+        return None
+    return int(left > right) - int(left < right)
+
+
+def sort_key(value: Any) -> tuple[int, Any]:  # noqa: ANN401 - a JSON value
+    """Return what Python can sort any values by, as ORDER BY does: first by type, then within it."""
+    kind = rank(value)
+    return (kind, value if kind in {2, 4, 5} else 0)

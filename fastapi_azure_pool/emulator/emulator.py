@@ -1,0 +1,257 @@
+"""Azure's services on loopback, in this process and on its event loop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+from fastapi_azure_pool.emulator.cosmos.account import Account
+from fastapi_azure_pool.emulator.cosmos.authorization import DEFAULT_KEY, Authorization
+from fastapi_azure_pool.emulator.cosmos.errors import CosmosError
+from fastapi_azure_pool.emulator.cosmos.query.parser import prepare_parser
+from fastapi_azure_pool.emulator.cosmos.service import CosmosService
+from fastapi_azure_pool.emulator.faults import Faults
+from fastapi_azure_pool.emulator.identity import APP_SERVICE_PATH, IMDS_PATH, IdentityService, TokenRequest
+from fastapi_azure_pool.emulator.server import ConnectionCounts, LoopbackServer
+from fastapi_azure_pool.emulator.tokens import SYSTEM_ASSIGNED_CLIENT_ID, TokenIssuer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import TracebackType
+
+    from fastapi_azure_pool.emulator.request_log import RequestLog
+
+_MAX_PARTITIONS = 100
+
+
+class Emulator:
+    """Local Azure: a Cosmos DB account and a managed-identity token endpoint, for tests, demos and development.
+
+    ``async with Emulator() as azure:`` starts it on free ports and stops it; ``start()`` and ``stop()`` do the same. What
+    is stored stays in the object: an emulator that is stopped and started again has the same data, on the same ports. It is
+    a test double, bound to loopback only: no quota, no throughput limit, no durability, no security.
+
+    Args:
+        host: A loopback address, or "localhost" (default "127.0.0.1"; the only two that the Cosmos SDK trusts without
+            verifying certificates).
+        cosmos_port: The account's port, 0 to 65535; 0 (default) for a free one.
+        identity_port: The token endpoint's port, likewise.
+        cosmos_key: The account's key, in base64; default: the same for every emulator, so that it can be pasted once.
+        cosmos_partitions: How many physical partitions a new container has, 1 (default) to 100. With more than one,
+            queries across partitions are split up and put together by the SDK as they are for large containers on Azure.
+        tls: Serve Cosmos DB over https, with a self-signed certificate (default False). Azure's SDKs refuse to send a
+            token over plain http, so a credential needs it; a key does not.
+
+    Attributes:
+        faults: What goes wrong on demand; see Faults.
+
+    Raises:
+        ValueError: The host is not loopback, or a value is out of its bounds.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: str = "127.0.0.1",
+        cosmos_port: int = 0,
+        identity_port: int = 0,
+        cosmos_key: str | None = None,
+        cosmos_partitions: int = 1,
+        tls: bool = False,
+    ) -> None:
+        if not 1 <= cosmos_partitions <= _MAX_PARTITIONS:
+            raise ValueError(f"cosmos_partitions={cosmos_partitions} must be from 1 to {_MAX_PARTITIONS}")
+        self._tls = tls
+        self._cosmos_key = DEFAULT_KEY if cosmos_key is None else cosmos_key
+        self._cosmos_partitions = cosmos_partitions
+        self._tokens = TokenIssuer()
+        self._account = Account()
+        self._authorization = Authorization(self._cosmos_key, self._tokens)
+        self.faults = Faults(("cosmos", "identity"), self._drop_connections)
+        self._cosmos = CosmosService(self.faults, self._account, self._authorization, partition_count=cosmos_partitions)
+        self._identity = IdentityService(self.faults, self._tokens)
+        self._servers = {
+            "cosmos": LoopbackServer(self._cosmos, name="cosmos", host=host, port=cosmos_port),
+            "identity": LoopbackServer(self._identity, name="identity", host=host, port=identity_port),
+        }
+        for service in (self._cosmos, self._identity):
+            service.set_connection_dropper(self._servers[service.name].drop_connection)
+
+    def __repr__(self) -> str:
+        if not self.is_running:
+            return "<Emulator stopped>"
+        return f"<Emulator cosmos={self.cosmos_endpoint} identity={self._servers['identity'].url}>"
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, error_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its services accept connections."""
+        return all(server.is_running for server in self._servers.values())
+
+    async def start(self) -> None:
+        """Start every service on the running event loop; it takes some milliseconds.
+
+        Raises:
+            OSError: A port is taken; the message names it. Nothing is left running.
+            RuntimeError: It runs already.
+        """
+        if self.is_running:
+            raise RuntimeError("the emulator runs already: stop() it first")
+        prepare_parser()
+        tls = None
+        if self._tls:
+            from fastapi_azure_pool.emulator.certificate import self_signed_context  # noqa: PLC0415 - cryptography is slow
+
+            tls = self_signed_context()
+        cosmos = self._servers["cosmos"]
+        try:
+            await cosmos.start(tls)
+            await self._servers["identity"].start()
+        except OSError:
+            await self.stop()
+            raise
+        self._cosmos.url = cosmos.url
+        host = cosmos.authority.rpartition(":")[0]
+        self._authorization.set_account_hosts((cosmos.authority, host))
+
+    async def stop(self) -> None:
+        """Stop every service and close every connection, in use or not; stopping a stopped emulator does nothing."""
+        for server in self._servers.values():
+            await server.stop()
+
+    @property
+    def cosmos_endpoint(self) -> str:
+        """The account's URL, such as ``http://127.0.0.1:50123/``."""
+        return self._url("cosmos")
+
+    @property
+    def cosmos_key(self) -> str:
+        """The account's key."""
+        return self._cosmos_key
+
+    @property
+    def cosmos_connection_string(self) -> str:
+        """The account's connection string."""
+        return f"AccountEndpoint={self.cosmos_endpoint};AccountKey={self.cosmos_key};"
+
+    @property
+    def identity_endpoint(self) -> str:
+        """The token endpoint in App Service's form, for ``IDENTITY_ENDPOINT``."""
+        return self._url("identity").rstrip("/") + APP_SERVICE_PATH
+
+    @property
+    def identity_header(self) -> str:
+        """The secret that App Service's form asks for, for ``IDENTITY_HEADER``."""
+        return self._identity.identity_header
+
+    @property
+    def imds_endpoint(self) -> str:
+        """The token endpoint in the form of a virtual machine's metadata service (IMDS)."""
+        return self._url("identity").rstrip("/") + IMDS_PATH
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment variables with which applications and azure-identity's default credential find the emulator."""
+        return {
+            "AZURE_COSMOS_ENDPOINT": self.cosmos_endpoint,
+            "AZURE_COSMOS_KEY": self.cosmos_key,
+            "AZURE_POD_IDENTITY_AUTHORITY_HOST": self._url("identity").rstrip("/"),
+            "AZURE_TOKEN_CREDENTIALS": "ManagedIdentityCredential",
+            "IDENTITY_ENDPOINT": self.identity_endpoint,
+            "IDENTITY_HEADER": self.identity_header,
+        }
+
+    @property
+    def token_requests(self) -> tuple[TokenRequest, ...]:
+        """The last 1,000 requests to the token endpoint, oldest first."""
+        return tuple(self._identity.token_requests)
+
+    @property
+    def cosmos_requests(self) -> RequestLog:
+        """What the Cosmos DB account was asked so far."""
+        return self._cosmos.requests
+
+    @property
+    def identity_requests(self) -> RequestLog:
+        """What the token endpoint was asked so far, over HTTP."""
+        return self._identity.requests
+
+    def connections(self, service: str) -> ConnectionCounts:
+        """Return how many TCP connections a service, ``"cosmos"`` or ``"identity"``, has open, accepted and dropped.
+
+        Raises:
+            ValueError: There is no such service.
+        """
+        if service not in self._servers:
+            raise ValueError(f"service={service!r} is unknown: write one of {', '.join(self._servers)}")
+        return self._servers[service].connections
+
+    async def create_cosmos_container(
+        self,
+        database: str,
+        container: str,
+        *,
+        partition_key: str | Sequence[str],
+        partitions: int | None = None,
+        indexing_policy: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Make a container, and its database when there is none, without a client; before the start or after.
+
+        Args:
+            database: The database's id.
+            container: The container's id.
+            partition_key: The path of the partition key, such as ``/customer_id``, or up to three for a hierarchical key.
+            partitions: How many physical partitions it has, 1 to 100; default: ``cosmos_partitions``.
+            indexing_policy: As Azure has it; ORDER BY with several properties needs ``compositeIndexes``.
+
+        Raises:
+            ValueError: The container is there already, or a value is one that Azure refuses.
+        """
+        partitions = self._cosmos_partitions if partitions is None else partitions
+        if not 1 <= partitions <= _MAX_PARTITIONS:
+            raise ValueError(f"partitions={partitions} must be from 1 to {_MAX_PARTITIONS}")
+        is_hierarchical = not isinstance(partition_key, str)
+        paths = list(partition_key) if is_hierarchical else [partition_key]
+        properties: dict[str, Any] = {
+            "id": container,
+            "partitionKey": {"paths": paths, "kind": "MultiHash" if is_hierarchical else "Hash"},
+        }
+        if indexing_policy is not None:
+            properties["indexingPolicy"] = dict(indexing_policy)
+        try:
+            owner = self._account.find_database(database) or self._account.create_database({"id": database})
+            owner.create_container(properties, partitions)
+        except CosmosError as error:
+            raise ValueError(f"the container {database}/{container} was refused: {error.message}") from error
+
+    def issue_token(
+        self,
+        resource: str = "https://cosmos.azure.com",
+        *,
+        client_id: str = SYSTEM_ASSIGNED_CLIENT_ID,
+        lifetime: float | None = None,
+    ) -> str:
+        """Return a token as the token endpoint gives it, without asking the endpoint.
+
+        Args:
+            resource: What it is for.
+            client_id: Whose it is.
+            lifetime: For how many seconds it is good; default 24 hours, negative for one that has expired.
+        """
+        return self._tokens.issue(resource, client_id=client_id, lifetime=lifetime)
+
+    def _url(self, service: str) -> str:
+        server = self._servers[service]
+        if not server.port:
+            raise RuntimeError("the emulator has no ports yet: start it first, or give it some")
+        return server.url
+
+    def _drop_connections(self, service: str) -> int:
+        return self._servers[service].drop_connections()

@@ -1,0 +1,174 @@
+"""The managed-identity token endpoint, as App Service and as a virtual machine's metadata service (IMDS) offer it."""
+
+from __future__ import annotations
+
+import hmac
+import math
+import secrets
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import parse_qsl, urlsplit
+
+from starlette.responses import JSONResponse, Response
+
+from fastapi_azure_pool.emulator.http_service import HttpRequest, HttpService
+from fastapi_azure_pool.emulator.tokens import (
+    SYSTEM_ASSIGNED_CLIENT_ID,
+    TENANT_ID,
+    TOKEN_LIFETIME_SECONDS,
+    TokenIssuer,
+)
+
+if TYPE_CHECKING:
+    from fastapi_azure_pool.emulator.faults import Delivery, Faults
+
+APP_SERVICE_PATH = "/msi/token"
+IMDS_PATH = "/metadata/identity/oauth2/token"
+
+# The resources that Azure's data services are known by; the account of a service is known by its own host name as well.
+_RESOURCE_HOSTS = frozenset(
+    {
+        "cosmos.azure.com",
+        "eventgrid.azure.net",
+        "eventhubs.azure.net",
+        "graph.microsoft.com",
+        "management.azure.com",
+        "management.core.windows.net",
+        "servicebus.azure.net",
+        "storage.azure.com",
+        "vault.azure.net",
+    }
+)
+_RESOURCE_DOMAINS = (
+    ".blob.core.windows.net",
+    ".documents.azure.com",
+    ".eventgrid.azure.net",
+    ".servicebus.windows.net",
+)
+_LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
+
+_MAX_REMEMBERED = 1_000
+
+Form = Literal["app service", "imds"]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRequest:
+    """One request to the token endpoint: which form it had, for what and whom, and the status of the answer."""
+
+    form: Form
+    resource: str | None
+    client_id: str | None
+    status: int
+
+
+class IdentityService(HttpService):
+    """Serves both forms of the token endpoint on one port.
+
+    Sources: "How to use managed identities for App Service and Azure Functions", REST endpoint reference; "How to use
+    managed identities for Azure resources on an Azure VM to acquire an access token", with its error table.
+    """
+
+    def __init__(self, faults: Faults, issuer: TokenIssuer) -> None:
+        super().__init__("identity", faults, max_body_bytes=16 * 1024)
+        self.token_requests: deque[TokenRequest] = deque(maxlen=_MAX_REMEMBERED)
+        self.identity_header = secrets.token_hex(16)
+        self._issuer = issuer
+
+    def answer(self, request: HttpRequest) -> Response:
+        """Give a token, or say as Azure does why not."""
+        form = _form(request.path)
+        if form is None:
+            return JSONResponse({"error": "not_found", "error_description": "No such endpoint"}, 404)
+        if request.method != "GET":
+            return self._refuse(request, form, 405, "invalid_request", "Only GET is allowed")
+        query = dict(parse_qsl(request.query_string.decode("latin-1")))
+        if form == "imds":
+            if request.headers.get("metadata", "").lower() != "true":
+                return self._refuse(request, form, 400, "bad_request_102", "Required metadata header not specified")
+            if "x-forwarded-for" in request.headers:
+                return self._refuse(request, form, 400, "bad_request_102", "X-Forwarded-For header is not allowed")
+        elif not hmac.compare_digest(
+            request.headers.get("x-identity-header", "").encode("latin-1"), self.identity_header.encode("latin-1")
+        ):
+            return self._refuse(request, form, 401, "unauthorized_client", "X-IDENTITY-HEADER is missing or wrong")
+        if "api-version" not in query:
+            return self._refuse(
+                request, form, 400, "invalid_request", "Required query variable 'api-version' is missing"
+            )
+        resource = query.get("resource")
+        if not resource:
+            return self._refuse(request, form, 400, "invalid_request", "Required query variable 'resource' is missing")
+        if not _is_known_resource(resource):
+            # azure-cosmos looks for this code and falls back to https://cosmos.azure.com
+            message = (
+                f"AADSTS500011: The resource principal named {resource} was not found in the tenant named {TENANT_ID}."
+            )
+            return self._refuse(request, form, 400, "invalid_resource", message)
+        client_id = _client_id(query) or SYSTEM_ASSIGNED_CLIENT_ID
+        self._remember(form, query, 200)
+        return JSONResponse(self._token(form, resource, client_id))
+
+    def fault_response(self, request: HttpRequest, delivery: Delivery) -> Response:
+        """Refuse a token with the injected status."""
+        form = _form(request.path) or "imds"
+        error = {400: "invalid_request", 429: "too_many_requests"}.get(delivery.status, "unknown")
+        message = {400: "Identity not found", 429: "Too many requests"}.get(
+            delivery.status, "Failed to retrieve a token"
+        )
+        response = self._refuse(request, form, delivery.status, error, message)
+        if delivery.retry_after is not None:
+            response.headers["retry-after"] = str(math.ceil(delivery.retry_after))
+        return response
+
+    def _token(self, form: Form, resource: str, client_id: str) -> dict[str, str]:
+        now = int(time.time())
+        token = {
+            "access_token": self._issuer.issue(resource, client_id=client_id),
+            "client_id": client_id,
+            "expires_on": str(now + TOKEN_LIFETIME_SECONDS),
+            "resource": resource,
+            "token_type": "Bearer",
+        }
+        if form == "imds":
+            token |= {
+                "expires_in": str(TOKEN_LIFETIME_SECONDS),
+                "ext_expires_in": str(TOKEN_LIFETIME_SECONDS),
+                "not_before": str(now),
+            }
+        return token
+
+    def _refuse(self, request: HttpRequest, form: Form, status: int, error: str, message: str) -> Response:
+        self._remember(form, dict(parse_qsl(request.query_string.decode("latin-1"))), status)
+        if form == "app service":
+            return JSONResponse({"statusCode": status, "message": f"{error}: {message}"}, status)
+        return JSONResponse({"error": error, "error_description": message}, status)
+
+    def _remember(self, form: Form, query: dict[str, str], status: int) -> None:
+        self.token_requests.append(TokenRequest(form, query.get("resource"), _client_id(query), status))
+
+
+def _form(path: str) -> Form | None:
+    path = path.rstrip("/")
+    if path == APP_SERVICE_PATH:
+        return "app service"
+    return "imds" if path == IMDS_PATH else None
+
+
+def _client_id(query: dict[str, str]) -> str | None:
+    # a user-assigned identity may be named in any of these ways
+    return next(
+        (query[name] for name in ("client_id", "object_id", "principal_id", "mi_res_id") if name in query), None
+    )
+
+
+def _is_known_resource(resource: str) -> bool:
+    try:
+        host = urlsplit(resource).hostname
+    except ValueError:
+        return False
+    if host is None:
+        return False
+    return host in _RESOURCE_HOSTS or host in _LOOPBACK_HOSTS or host.endswith(_RESOURCE_DOMAINS)

@@ -1,0 +1,193 @@
+"""A uvicorn server that lives inside the running event loop, on a loopback address, and can cut its connections."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import ipaddress
+import os
+import socket
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Iterator
+
+    from starlette.types import ASGIApp
+
+# Azure's front ends keep an idle connection for minutes; uvicorn's own 5 s would close a client's pool under it.
+_KEEP_ALIVE_SECONDS = 240
+
+# SO_LINGER on with a time of zero makes close() send a reset instead of a FIN (socket(7)).
+_LINGER_ZERO = struct.pack("ii", 1, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionCounts:
+    """What one emulated service has seen of TCP connections since the emulator was made."""
+
+    open: int
+    accepted: int
+    dropped: int
+
+
+def require_loopback(host: str) -> str:
+    """Return the address to bind for a loopback host name or address.
+
+    Raises:
+        ValueError: The host is not on loopback.
+    """
+    if host == "localhost":
+        return "127.0.0.1"
+    with contextlib.suppress(ValueError):
+        if ipaddress.ip_address(host).is_loopback:
+            return host
+    raise ValueError(
+        f"host={host!r} is not a loopback address: the emulator is bound to loopback only, write 127.0.0.1"
+    )
+
+
+class LoopbackServer:
+    """Serves one ASGI application on one loopback port, on the event loop that calls start.
+
+    It is uvicorn's HTTP protocol on asyncio's server, without uvicorn's main loop: that one takes the process's signal
+    handlers, polls ten times a second and waits for clients to close their idle connections.
+
+    Args:
+        app: The ASGI application.
+        name: What error messages call it, and the constructor argument of its port without ``_port``.
+        host: A loopback address.
+        port: 0 to 65535; 0 picks a free one at the first start, and keeps it for later starts, so that a client finds a
+            stopped service again.
+    """
+
+    def __init__(self, app: ASGIApp, *, name: str, host: str, port: int) -> None:
+        if not 0 <= port <= 65535:
+            raise ValueError(f"{name}_port={port} is out of bounds: write 0 (a free port) to 65535")
+        self._app = app
+        self._name = name
+        self._host = host
+        self._address = require_loopback(host)
+        self._port = port
+        self._scheme = "http"
+        self._server: asyncio.Server | None = None
+        self._state = ServerState()
+        self._accepted = 0
+        self._dropped = 0
+
+    @property
+    def port(self) -> int:
+        """The port; 0 before the first start when none was asked for."""
+        return self._port
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it accepts connections."""
+        return self._server is not None
+
+    @property
+    def authority(self) -> str:
+        """Host and port as they stand in a URL."""
+        return f"[{self._host}]:{self._port}" if ":" in self._host else f"{self._host}:{self._port}"
+
+    @property
+    def url(self) -> str:
+        """The base URL, with a trailing slash."""
+        return f"{self._scheme}://{self.authority}/"
+
+    @property
+    def connections(self) -> ConnectionCounts:
+        """How many connections are open, were accepted and were dropped on purpose."""
+        return ConnectionCounts(open=len(self._state.connections), accepted=self._accepted, dropped=self._dropped)
+
+    async def start(self, tls: ssl.SSLContext | None = None) -> None:
+        """Bind the port and serve.
+
+        Raises:
+            OSError: The port is taken; the message names it.
+        """
+        loop = asyncio.get_running_loop()
+        self._scheme = "http" if tls is None else "https"
+        self._state = ServerState()
+        config = Config(
+            self._app,
+            access_log=False,
+            lifespan="off",
+            log_config=None,
+            proxy_headers=False,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+            ws="none",
+        )
+        config.load()
+        listener = self._bind()
+        self._port = listener.getsockname()[1]
+
+        def make_protocol() -> asyncio.Protocol:
+            self._accepted += 1
+            # uvicorn's protocol classes share these arguments, which the base class it declares does not have
+            return config.http_protocol_class(config=config, server_state=self._state, app_state={}, _loop=loop)  # type: ignore[call-arg]
+
+        self._server = await loop.create_server(make_protocol, sock=listener, ssl=tls, backlog=config.backlog)
+
+    async def stop(self) -> None:
+        """Free the port and close every connection, busy or idle; nothing of it is left when this returns."""
+        if self._server is None:
+            return
+        server, self._server = self._server, None
+        server.close()
+        for transport in self._transports():
+            transport.abort()
+        while self._state.tasks:
+            await asyncio.wait(set(self._state.tasks))
+        while self._state.connections:  # noqa: ASYNC110 - uvicorn's set has no event; an abort takes one turn of the loop
+            await asyncio.sleep(0)
+        await server.wait_closed()
+
+    def drop_connections(self) -> int:
+        """Reset every open connection at once and return how many there were."""
+        transports = list(self._transports())
+        for transport in transports:
+            self._reset(transport)
+        return len(transports)
+
+    def drop_connection(self, client: tuple[str, int] | None) -> None:
+        """Reset the connection of one client address, as an ASGI scope tells it."""
+        for protocol in list(self._state.connections):
+            if getattr(protocol, "client", None) == client:
+                self._reset(protocol.transport)
+
+    def _transports(self) -> Iterator[asyncio.Transport]:
+        return (protocol.transport for protocol in list(self._state.connections))
+
+    def _reset(self, transport: asyncio.Transport) -> None:
+        self._dropped += 1
+        connected = transport.get_extra_info("socket")
+        if connected is not None:
+            # uvloop's stand-in for the socket has no setsockopt; a duplicate of the descriptor is the same socket.
+            with socket.socket(fileno=os.dup(connected.fileno())) as duplicate:
+                duplicate.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
+        transport.abort()
+
+    def _bind(self) -> socket.socket:
+        family = socket.AF_INET6 if ":" in self._address else socket.AF_INET
+        # asyncio turns Nagle's algorithm off only where the protocol is named; with it each answer takes 20 ms longer
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.setblocking(False)
+            listener.bind((self._address, self._port))
+        except OSError as error:
+            listener.close()
+            if error.errno != errno.EADDRINUSE:
+                raise
+            message = (
+                f"port {self._port} on {self._host} is in use: give another {self._name}_port, or 0 for a free one"
+            )
+            raise OSError(error.errno, message) from error
+        return listener

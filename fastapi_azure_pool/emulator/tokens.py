@@ -1,0 +1,79 @@
+"""Access tokens as Microsoft Entra ID would sign them, and their verification by the emulated services."""
+
+from __future__ import annotations
+
+import secrets
+import time
+import uuid
+from typing import Any
+
+import jwt
+
+TENANT_ID = "00000000-0000-4000-8000-000000000001"
+SYSTEM_ASSIGNED_CLIENT_ID = "00000000-0000-4000-8000-000000000002"
+
+# A managed identity's token is good for 24 hours ("Managed identities for Azure resources", FAQ).
+TOKEN_LIFETIME_SECONDS = 24 * 60 * 60
+
+# The services sign with RSA; only this emulator reads its tokens, so a keyed hash serves and starts at once.
+_ALGORITHM = "HS256"
+
+_MAX_VERIFIED = 1_000
+
+
+class InvalidToken(Exception):
+    """A token that no service of this emulator would take; the message says why."""
+
+
+class TokenIssuer:
+    """Signs and verifies the tokens of one emulator, with a key of its own."""
+
+    def __init__(self) -> None:
+        self._key = secrets.token_bytes(32)
+        self._verified: dict[str, tuple[str, float]] = {}
+
+    def issue(self, audience: str, *, client_id: str = SYSTEM_ASSIGNED_CLIENT_ID, lifetime: float | None = None) -> str:
+        """Return a signed token for an audience.
+
+        Args:
+            audience: The resource that it is for, such as ``https://cosmos.azure.com``.
+            client_id: Whose token it is.
+            lifetime: For how many seconds it is good, default 24 hours; negative for one that has expired.
+        """
+        now = int(time.time())
+        claims = {
+            "aud": audience,
+            "iss": f"https://sts.windows.net/{TENANT_ID}/",
+            "iat": now,
+            "nbf": now,
+            "exp": now + int(TOKEN_LIFETIME_SECONDS if lifetime is None else lifetime),
+            "appid": client_id,
+            "oid": str(uuid.uuid5(uuid.NAMESPACE_OID, client_id)),
+            "sub": str(uuid.uuid5(uuid.NAMESPACE_OID, client_id)),
+            "tid": TENANT_ID,
+            "ver": "1.0",
+        }
+        return jwt.encode(claims, self._key, algorithm=_ALGORITHM)
+
+    def verify(self, token: str) -> str:
+        """Return the audience of a token whose signature and expiry are good.
+
+        Raises:
+            InvalidToken: They are not.
+        """
+        known = self._verified.get(token)
+        if known is not None and known[1] > time.time():
+            return known[0]
+        try:
+            claims: dict[str, Any] = jwt.decode(
+                token, self._key, algorithms=[_ALGORITHM], options={"verify_aud": False, "require": ["aud", "exp"]}
+            )
+        except jwt.PyJWTError as error:
+            raise InvalidToken(str(error)) from error
+        audience = claims["aud"]
+        if not isinstance(audience, str):
+            raise InvalidToken("The audience must be one string")
+        if len(self._verified) >= _MAX_VERIFIED:
+            self._verified.clear()
+        self._verified[token] = (audience, float(claims["exp"]))
+        return audience
