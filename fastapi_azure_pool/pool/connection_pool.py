@@ -284,7 +284,7 @@ class ConnectionPool(Generic[ConnT]):
                 )
                 for connection in self.connections
             ),
-            totals=self._counters.snapshot(),
+            totals=self._counters.snapshot(0 if generation is None else generation.ledger.taken),
             last_error=last_error,
         )
 
@@ -311,6 +311,7 @@ class ConnectionPool(Generic[ConnT]):
             stacklevel=3,
         )
         generation.abandon()
+        self._counters.checkouts += generation.ledger.taken
         self._forget(PoolState.NEW)
 
     def _enter(self, loop: asyncio.AbstractEventLoop) -> Generation[ConnT]:
@@ -329,6 +330,7 @@ class ConnectionPool(Generic[ConnT]):
         try:
             await generation.finish_closing()
         finally:
+            self._counters.checkouts += generation.ledger.taken
             self._forget(PoolState.CLOSED)
 
     def _find(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
+import threading
+import time
 from typing import TYPE_CHECKING, Generic
 
 from ..errors import ConnectionFailed, ConnectionsExhausted, PoolClosed
@@ -17,7 +20,6 @@ from .tasks import PoolTasks
 from .waiters import Waiters
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable
 
     from .limits import PoolLimits
@@ -33,6 +35,10 @@ class Generation(Generic[ConnT]):
     are closed changes nothing in the next one.
 
     Every method but the ``async`` ones is a plain function that changes state at once; what takes time is left to the tasks.
+
+    Attributes:
+        thread: The identity of the thread that the loop runs in.
+        take: Takes a place on the connection with the fewest clients; gives None when none has room.
 
     Args:
         loop: The event loop that it lives on.
@@ -51,18 +57,20 @@ class Generation(Generic[ConnT]):
         "_drained",
         "_fillers",
         "_growth_threshold",
+        "_leaving_clients",
         "_limits",
         "_name",
         "_now",
         "backoff",
-        "clients",
         "draining",
         "is_closing",
         "last_error",
         "ledger",
         "loop",
         "retirement",
+        "take",
         "tasks",
+        "thread",
         "waiters",
     )
 
@@ -79,14 +87,16 @@ class Generation(Generic[ConnT]):
         self._limits = limits
         self._counters = counters
         self._name = name
-        self._now = loop.time
+        self.thread = threading.get_ident()
+        # asyncio's own clock is this function with a method around it; a loop with a clock of its own keeps that.
+        self._now = time.monotonic if type(loop).time is asyncio.BaseEventLoop.time else loop.time
         # A connector that can't tell is not asked at every checkout.
         self._asks_whether_closed = type(connector).is_closed is not AbstractConnector.is_closed
         self._growth_threshold = limits.growth_threshold
         self._alarm = Alarm(loop, self._tend)
         self._drained: asyncio.Future[None] = loop.create_future()
         self._fillers: dict[asyncio.Future[None], None] = {}
-        self.ledger: Ledger[ConnT] = Ledger(limits.client_limit)
+        self.ledger: Ledger[ConnT] = Ledger(limits.client_limit, self._now)
         self.waiters: Waiters[ConnT] = Waiters()
         self.retirement: Retirement[ConnT] = Retirement(limits, self.ledger)
         self.backoff = Backoff()
@@ -100,7 +110,10 @@ class Generation(Generic[ConnT]):
             closed=self._closed,
         )
         self.draining: dict[SharedTransportConnection[ConnT], None] = {}
-        self.clients = 0
+        # Where the connector cannot tell and growth is off, there is nothing to take care of.
+        needs_care = self._asks_whether_closed or limits.growth_threshold <= limits.client_limit
+        self.take = self._take_with_care if needs_care else self.ledger.take
+        self._leaving_clients = 0
         self.is_closing = False
         self.last_error: tuple[str, float] | None = None
 
@@ -114,44 +127,43 @@ class Generation(Generic[ConnT]):
         """The connections that are READY, in the order of choice, and then those DRAINING."""
         return (*self.ledger, *self.draining)
 
+    @property
+    def clients(self) -> int:
+        """Places in use, on connections READY and DRAINING."""
+        return self.ledger.clients + self._leaving_clients
+
     # A place taken and given back: the fast path -------------------------------------------------------------------------------
 
-    def take(self) -> SharedTransportConnection[ConnT] | None:
-        """Take a place on the connection with the fewest clients; None when none has room."""
-        while (connection := self.ledger.take()) is not None:
-            if self._asks_whether_closed and self._finds_closed(connection):
-                self.ledger.give(connection)
+    def _take_with_care(self) -> SharedTransportConnection[ConnT] | None:
+        """Take a place as the ledger does, but on none that is known to be dead, and open one more when all are well used."""
+        ledger = self.ledger
+        connection = ledger.take()
+        if self._asks_whether_closed:
+            while connection is not None and self._finds_closed(connection):
+                ledger.give(connection)
                 self.retire(connection)
-                continue
-            self._counters.checkouts += 1
-            self.clients = clients = self.clients + 1
-            if clients > self.retirement.peak:
-                self.retirement.peak = clients
-            if self.ledger.lowest >= self._growth_threshold:
-                self._replenish()
-            return connection
-        return None
+                connection = ledger.take()
+        if ledger.lowest >= self._growth_threshold:
+            self._replenish()
+        return connection
 
     def give_back(self, connection: SharedTransportConnection[ConnT], error: BaseException | None = None) -> None:
         """Free a place, which goes to the first in line if there is one. Never awaits, never fails."""
         if error is not None:
             self.judge(connection, error)
         if connection.state is ConnectionState.READY:
-            if self.waiters and self.waiters.hand_over(connection):
+            if self.waiters.line and self.waiters.hand_over(connection):
                 self._counters.checkouts += 1
-                return
-            self.ledger.give(connection)
-            if not connection.current_client_count:
-                connection.idle_since = self._now()
+            else:
+                self.ledger.give(connection)
         elif connection.state is ConnectionState.DRAINING:
             connection.current_client_count -= 1
+            self._leaving_clients -= 1
             if not connection.current_client_count and not connection.is_closing:
                 self.tasks.close(connection)
-        else:
-            return  # The pool was closed under this client, and its place with it.
-        self.clients -= 1
-        if not self.clients and self.is_closing:
-            self.stop_draining()
+            if self.is_closing and not self.clients:
+                self.stop_draining()
+        # CLOSED: the pool was closed under this client, and its place with it.
 
     # Waiting -------------------------------------------------------------------------------------------------------------------
 
@@ -261,6 +273,7 @@ class Generation(Generic[ConnT]):
             return
         self.ledger.remove(connection)
         self.retirement.due.pop(connection, None)
+        self._leaving_clients += connection.current_client_count
         connection.become(ConnectionState.DRAINING)
         self.draining[connection] = None
         if not connection.current_client_count:
@@ -299,12 +312,13 @@ class Generation(Generic[ConnT]):
         self.backoff.elapse(now)
         # At the cap, retirement waits until something has been closed.
         if self._existing < self._limits.cap:
-            for connection in self.retirement.leaving(now, self.clients):
+            for connection in self.retirement.leaving(now):
                 self.retire(connection)
         if self._limits.probe_seconds is not None:
             for connection in tuple(self.ledger.idle()):
                 if self._finds_closed(connection):
                     self.retire(connection)
+        self.ledger.trim()
         self._release_due()
         self._replenish()
         self._set_alarm(now)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from asyncio import get_running_loop
-from typing import TYPE_CHECKING, Generic
+from threading import get_ident
+from typing import TYPE_CHECKING, Final, Generic
 
+from .connection import ConnectionState
 from .connector import ConnT
 
 if TYPE_CHECKING:
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
     from .connection import SharedTransportConnection
     from .connection_pool import ConnectionPool
     from .generation import Generation
+
+READY: Final = ConnectionState.READY
 
 
 class Lease(Generic[ConnT]):
@@ -33,10 +37,10 @@ class Lease(Generic[ConnT]):
     async def __aenter__(self) -> ConnT:
         if self._connection is not None:
             raise RuntimeError("this lease is in use: call pool.get() once for each `async with`")
-        loop = get_running_loop()
         generation = self._pool._serving  # noqa: SLF001 - a lease is the pool's other half
-        if generation is None or generation.loop is not loop:
-            generation = self._pool._enter(loop)  # noqa: SLF001 - likewise
+        # Whether the loop runs in this thread, which says the same as asyncio.get_running_loop() without its system call.
+        if generation is None or generation.thread != get_ident() or not generation.loop.is_running():
+            generation = self._pool._enter(get_running_loop())  # noqa: SLF001 - likewise
         connection = generation.take()
         if connection is None:
             connection = await generation.wait_for_place(self._timeout)
@@ -48,6 +52,11 @@ class Lease(Generic[ConnT]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         connection = self._connection
-        if connection is not None:
-            self._connection = None
-            self._generation.give_back(connection, error)
+        if connection is None:
+            return
+        self._connection = None
+        generation = self._generation
+        if error is None and connection.state is READY and not generation.waiters.line:
+            generation.ledger.give(connection)  # The usual case, short.
+        else:
+            generation.give_back(connection, error)

@@ -28,10 +28,9 @@ class Retirement(Generic[ConnT]):
 
     Attributes:
         due: Ready connections that leave as soon as they have a successor, in the order in which they fell due.
-        peak: The most clients at once in the present period.
     """
 
-    __slots__ = ("_ledger", "_limits", "_period_ends_at", "_previous_peak", "due", "peak")
+    __slots__ = ("_ledger", "_limits", "_period_ends_at", "_previous_peak", "due")
 
     def __init__(self, limits: PoolLimits, ledger: Ledger[ConnT]) -> None:
         self._limits = limits
@@ -39,12 +38,11 @@ class Retirement(Generic[ConnT]):
         self._period_ends_at: float | None = None
         self._previous_peak = 0
         self.due: dict[SharedTransportConnection[ConnT], None] = {}
-        self.peak = 0
 
     @property
     def kept(self) -> int:
         """How many of the ready connections the recent peak justifies replacing."""
-        return min(len(self._ledger), self._limits.fit(max(self.peak, self._previous_peak)))
+        return min(len(self._ledger), self._limits.fit(max(self._ledger.peak, self._previous_peak)))
 
     def begin(self, connection: SharedTransportConnection[ConnT], now: float) -> None:
         """Start the times of a connection that has just become ready."""
@@ -54,13 +52,8 @@ class Retirement(Generic[ConnT]):
             connection.expires_at = now + lifespan
             connection.retires_at = now + lifespan * random.uniform(EARLIEST_RETIREMENT, 1.0)  # noqa: S311 - guards no secret
 
-    def leaving(self, now: float, clients: int) -> Iterable[SharedTransportConnection[ConnT]]:
-        """Note what has fallen due, and give the connections that should leave now, successor or not.
-
-        Args:
-            now: The event loop's clock.
-            clients: Places in use now, with which a new period begins when the present one is over.
-        """
+    def leaving(self, now: float) -> Iterable[SharedTransportConnection[ConnT]]:
+        """Note what has fallen due, and give the connections that should leave now, successor or not."""
         leaving: dict[SharedTransportConnection[ConnT], None] = {}
         for connection in self._ledger:
             if connection.expires_at is not None and connection.expires_at <= now:
@@ -68,7 +61,7 @@ class Retirement(Generic[ConnT]):
             elif connection.retires_at is not None and connection.retires_at <= now:
                 self.due[connection] = None
         self._add_idle(leaving, now)
-        self._add_surplus(leaving, now, clients)
+        self._add_surplus(leaving, now)
         return leaving
 
     def times(self, connections: Iterable[SharedTransportConnection[ConnT]], now: float) -> Iterator[float]:
@@ -107,11 +100,11 @@ class Retirement(Generic[ConnT]):
             else:
                 self.due[connection] = None
 
-    def _add_surplus(self, leaving: dict[SharedTransportConnection[ConnT], None], now: float, clients: int) -> None:
+    def _add_surplus(self, leaving: dict[SharedTransportConnection[ConnT], None], now: float) -> None:
         limits = self._limits
         if limits.max_idle_seconds is None or self._period_ends_at is None or now < self._period_ends_at:
             return
-        needed = max(limits.min_size, limits.fit(self.peak))
+        needed = max(limits.min_size, limits.fit(self._ledger.peak))
         surplus = len(self._ledger) - len(leaving) - needed
         for connection in self._ledger:
             if surplus <= 0:
@@ -119,5 +112,5 @@ class Retirement(Generic[ConnT]):
             if connection not in leaving:
                 leaving[connection] = None
                 surplus -= 1
-        self._previous_peak, self.peak = self.peak, clients
+        self._previous_peak, self._ledger.peak = self._ledger.peak, self._ledger.clients
         self._period_ends_at = now + limits.max_idle_seconds

@@ -20,32 +20,35 @@ class Waiters(Generic[ConnT]):
     Whoever frees a place hands it to the first in line, so nobody polls and nobody is overtaken. Joining, leaving and handing over
     are O(1).
 
+    Attributes:
+        line: Those in line, in order of arrival; some may have been cancelled, and not have left yet.
+
     Source:
         The releaser hands the place over, as ``anyio.CapacityLimiter`` does.
     """
 
-    __slots__ = ("_line",)
+    __slots__ = ("line",)
 
     def __init__(self) -> None:
-        self._line: OrderedDict[asyncio.Future[SharedTransportConnection[ConnT]], None] = OrderedDict()
+        self.line: OrderedDict[asyncio.Future[SharedTransportConnection[ConnT]], None] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self._line)
+        return len(self.line)
 
     def join(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[SharedTransportConnection[ConnT]]:
         """Enter the line at its end; the future's result will be a connection with a place already taken on it."""
         place: asyncio.Future[SharedTransportConnection[ConnT]] = loop.create_future()
-        self._line[place] = None
+        self.line[place] = None
         return place
 
     def leave(self, place: asyncio.Future[SharedTransportConnection[ConnT]]) -> None:
         """Leave the line, wherever in it; nothing happens to one who is not in it any more."""
-        self._line.pop(place, None)
+        self.line.pop(place, None)
 
     def hand_over(self, connection: SharedTransportConnection[ConnT]) -> bool:
         """Give a taken place on the connection to the first in line who still waits; False when there is nobody."""
-        while self._line:
-            place, _ = self._line.popitem(last=False)
+        while self.line:
+            place, _ = self.line.popitem(last=False)
             # One who was cancelled stays in line until its task runs again.
             if not place.done():
                 place.set_result(connection)
@@ -54,7 +57,7 @@ class Waiters(Generic[ConnT]):
 
     def fail(self, error: Callable[[], BaseException]) -> None:
         """Send everyone away, each with an error of its own (a shared one would gather everybody's traceback)."""
-        while self._line:
-            place, _ = self._line.popitem(last=False)
+        while self.line:
+            place, _ = self.line.popitem(last=False)
             if not place.done():
                 place.set_exception(error())
