@@ -114,9 +114,9 @@ class Emulator:
         try:
             await cosmos.start(tls)
             await self._servers["identity"].start()
-        except OSError:
-            await self.stop()
-            raise
+        finally:
+            if not self.is_running:
+                await self.stop()
         self._cosmos.url = cosmos.url
         host = cosmos.authority.rpartition(":")[0]
         self._authorization.set_account_hosts((cosmos.authority, host))

@@ -23,7 +23,8 @@ class HttpRequest:
 
     def __init__(self, scope: Scope) -> None:
         self.method: str = scope["method"]
-        self.path: str = scope["path"]
+        # the SDKs end some paths with a slash: to logs and faults it is the same path
+        self.path: str = scope["path"].rstrip("/") or "/"
         self.raw_path: bytes = scope["raw_path"]
         self.query_string: bytes = scope["query_string"]
         # ASGI gives header names in lower case

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hmac
 import math
-import secrets
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -49,6 +48,9 @@ _RESOURCE_DOMAINS = (
 )
 _LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 
+# App Service makes a new secret for each instance; this one stays, so that it can be pasted once.
+_IDENTITY_HEADER = "identity-header-of-the-emulator"
+
 _MAX_REMEMBERED = 1_000
 
 Form = Literal["app service", "imds"]
@@ -74,7 +76,7 @@ class IdentityService(HttpService):
     def __init__(self, faults: Faults, issuer: TokenIssuer) -> None:
         super().__init__("identity", faults, max_body_bytes=16 * 1024)
         self.token_requests: deque[TokenRequest] = deque(maxlen=_MAX_REMEMBERED)
-        self.identity_header = secrets.token_hex(16)
+        self.identity_header = _IDENTITY_HEADER
         self._issuer = issuer
 
     def answer(self, request: HttpRequest) -> Response:

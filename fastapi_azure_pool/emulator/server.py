@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 # Azure's front ends keep an idle connection for minutes; uvicorn's own 5 s would close a client's pool under it.
 _KEEP_ALIVE_SECONDS = 240
 
+# Between accepting a connection and telling its protocol, asyncio lets the loop turn twice, uvloop once.
+_TURNS_TO_CONNECT = 3
+
+# A client that connects and says nothing would otherwise hold up stop() for asyncio's minute.
+_TLS_HANDSHAKE_SECONDS = 5.0
+
 # SO_LINGER on with a time of zero makes close() send a reset instead of a FIN (socket(7)).
 _LINGER_ZERO = struct.pack("ii", 1, 0)
 
@@ -133,7 +139,16 @@ class LoopbackServer:
             # uvicorn's protocol classes share these arguments, which the base class it declares does not have
             return config.http_protocol_class(config=config, server_state=self._state, app_state={}, _loop=loop)  # type: ignore[call-arg]
 
-        self._server = await loop.create_server(make_protocol, sock=listener, ssl=tls, backlog=config.backlog)
+        # two steps: cancelled in the second, the server is already known to stop()
+        self._server = await loop.create_server(
+            make_protocol,
+            sock=listener,
+            ssl=tls,
+            backlog=config.backlog,
+            ssl_handshake_timeout=None if tls is None else _TLS_HANDSHAKE_SECONDS,
+            start_serving=False,
+        )
+        await self._server.start_serving()
 
     async def stop(self) -> None:
         """Free the port and close every connection, busy or idle; nothing of it is left when this returns."""
@@ -141,6 +156,8 @@ class LoopbackServer:
             return
         server, self._server = self._server, None
         server.close()
+        for _ in range(_TURNS_TO_CONNECT):
+            await asyncio.sleep(0)
         for transport in self._transports():
             transport.abort()
         while self._state.tasks:

@@ -9,6 +9,7 @@ from typing import Any
 from fastapi_azure_pool.emulator.cosmos.errors import already_exists, bad_request, precondition_failed
 from fastapi_azure_pool.emulator.cosmos.items import ItemStore, is_etag_current
 from fastapi_azure_pool.emulator.cosmos.partitioning import PartitionKeyDefinition
+from fastapi_azure_pool.emulator.cosmos.query.indexing import parse_composite_indexes
 from fastapi_azure_pool.emulator.cosmos.resources import checked_id, container_rid, database_rid, new_etag, range_rid
 
 Properties = dict[str, Any]
@@ -29,7 +30,7 @@ _DEFAULT_CONFLICT_RESOLUTION = {
 class Container:
     """One container: its properties and its items."""
 
-    __slots__ = ("id", "items", "properties", "rid")
+    __slots__ = ("composite_indexes", "id", "items", "properties", "rid")
 
     def __init__(self, database: Database, properties: Properties, rid: str, partition_count: int) -> None:
         self.id = checked_id(properties)
@@ -52,6 +53,7 @@ class Container:
             "_udfs": "udfs/",
             "_conflicts": "conflicts/",
         }
+        self.composite_indexes = parse_composite_indexes(self.properties["indexingPolicy"])
         _stamp(self.properties)
 
     @property
@@ -72,6 +74,8 @@ class Container:
         definition = PartitionKeyDefinition.parse(properties.get("partitionKey"))
         if definition != self.items.definition:
             raise bad_request("Document collection partition key cannot be changed.")
+        policy = properties.get("indexingPolicy", self.properties["indexingPolicy"])
+        self.composite_indexes = parse_composite_indexes(policy)
         system = {name: value for name, value in self.properties.items() if name.startswith("_")}
         partition_key = self.properties["partitionKey"]
         self.properties = {**self.properties, **properties, "partitionKey": partition_key, **system}

@@ -98,7 +98,7 @@ class Documents:
         is_query: bool,
     ) -> Response:
         headers = request.headers
-        check_order_by(query.syntax.order_by, container.properties["indexingPolicy"])
+        check_order_by(query.syntax.order_by, container.composite_indexes)
         partitions, sources = _sources(headers, container)
         if "x-ms-documentdb-partitionkey" not in headers and "x-ms-documentdb-partitionkeyrangeid" not in headers:
             _check_gateway_serves(headers, query, parameters, is_query=is_query)
@@ -221,6 +221,8 @@ def _sources(headers: dict[str, str], container: Container) -> tuple[list[Physic
         key = items.definition.parse_header(header)
         if len(key) == len(items.definition.paths):
             return [items.partition_of(key)], [lambda: items.in_logical_partition(key)]
+        if not key:
+            raise bad_request(f"Partition key {header} is invalid.", substatus=PARTITION_KEY_MISMATCH)
         # the beginning of a hierarchical key: all that hash to places that begin alike
         return _ranged(items.partitions, _prefix_range(items.place_of(key)), items.place_of)
     partitions = items.partitions

@@ -75,7 +75,11 @@ class PartitionKeyDefinition:
         Raises:
             CosmosError: 400, a value is an object or an array.
         """
-        return tuple(_canonical(_walk(item, names)) for names in self.steps)
+        key = tuple(_canonical(_walk(item, names)) for names in self.steps)
+        if self.is_hierarchical:
+            # the SDK sends null for a component that an item lacks, and no way is known to tell the two apart
+            return tuple(None if component is UNDEFINED else component for component in key)
+        return key
 
     def parse_header(self, header: str) -> PartitionKey:
         """Return the partition key, or its first components, that ``x-ms-documentdb-partitionkey`` spells.

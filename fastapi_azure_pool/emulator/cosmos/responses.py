@@ -40,8 +40,9 @@ def cosmos_response(
         "x-ms-activity-id": activity_id(request),
         "x-ms-gatewayversion": _SERVICE_VERSION,
         "x-ms-request-charge": charge,
-        "x-ms-session-token": session_token or "0:-1#1",
     }
+    if session_token is not None:
+        all_headers["x-ms-session-token"] = session_token
     if etag is not None:
         all_headers["etag"] = etag
     if headers is not None:

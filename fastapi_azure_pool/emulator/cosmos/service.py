@@ -185,13 +185,9 @@ def _unroutable(kinds: tuple[str, ...], *, is_feed: bool, method: str) -> Cosmos
 def _segments(request: HttpRequest) -> list[str]:
     if b"%2f" in request.raw_path.lower():
         # an id cannot have a slash in it: decode each segment, lest one become two
-        path = request.raw_path.partition(b"?")[0].decode("latin-1")
-        segments = [unquote(segment) for segment in path.split("/")]
-    else:
-        segments = request.path.split("/")
-    if segments[-1] == "":
-        segments.pop()
-    return segments[1:]
+        path = request.raw_path.partition(b"?")[0].decode("latin-1").rstrip("/")
+        return [unquote(segment) for segment in path.split("/")[1:]]
+    return [] if request.path == "/" else request.path.split("/")[1:]
 
 
 def _container(request: HttpRequest, database: Database, name: str) -> Response:

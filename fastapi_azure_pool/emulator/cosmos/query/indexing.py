@@ -6,13 +6,28 @@ properties in the same order, each in the direction asked for or each in the opp
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi_azure_pool.emulator.cosmos.errors import bad_request
 from fastapi_azure_pool.emulator.cosmos.query.syntax import Expression, Member, SortItem
 
+# The paths of one index and whether each is descending.
+CompositeIndex = tuple[tuple[str, bool], ...]
 
-def check_order_by(order_by: tuple[SortItem, ...], indexing_policy: dict[str, Any]) -> None:
+
+def parse_composite_indexes(indexing_policy: object) -> list[CompositeIndex]:
+    """Return the composite indexes that a container's ``indexingPolicy`` spells.
+
+    Raises:
+        CosmosError: 400, it is malformed.
+    """
+    if not isinstance(indexing_policy, dict):
+        raise bad_request("The indexing policy must be an object.")
+    listed = indexing_policy.get("compositeIndexes", [])
+    if not isinstance(listed, list) or not all(isinstance(index, list) for index in listed):
+        raise bad_request("The indexing policy's compositeIndexes must be a list of lists.")
+    return [tuple(map(_parse_part, index)) for index in listed]
+
+
+def check_order_by(order_by: tuple[SortItem, ...], composite_indexes: list[CompositeIndex]) -> None:
     """Return if the order can be served.
 
     Raises:
@@ -20,13 +35,22 @@ def check_order_by(order_by: tuple[SortItem, ...], indexing_policy: dict[str, An
     """
     if len(order_by) < 2:
         return
-    wanted = [(_path(item.expression), item.is_descending) for item in order_by]
-    opposite = [(path, not is_descending) for path, is_descending in wanted]
-    for index in indexing_policy.get("compositeIndexes", ()):
-        served = [(part.get("path", "").replace('"', ""), part.get("order") == "descending") for part in index]
-        if served in (wanted, opposite):
-            return
-    raise bad_request("The order by query does not have a corresponding composite index that it can be served from.")
+    wanted = tuple((_path(item.expression), item.is_descending) for item in order_by)
+    opposite = tuple((path, not is_descending) for path, is_descending in wanted)
+    if wanted not in composite_indexes and opposite not in composite_indexes:
+        raise bad_request(
+            "The order by query does not have a corresponding composite index that it can be served from."
+        )
+
+
+def _parse_part(part: object) -> tuple[str, bool]:
+    path = part.get("path") if isinstance(part, dict) else None
+    if not isinstance(path, str) or not isinstance(part, dict):
+        raise bad_request("A composite index's part must be an object with a path.")
+    order = part.get("order", "ascending")
+    if order not in {"ascending", "descending"}:
+        raise bad_request(f"A composite index's order must be ascending or descending, not {order}.")
+    return path.replace('"', ""), order == "descending"
 
 
 def _path(expression: Expression) -> str:

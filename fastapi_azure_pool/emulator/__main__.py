@@ -1,0 +1,102 @@
+"""``python -m fastapi_azure_pool.emulator``: local Azure alone, until Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import shlex
+import sys
+from typing import TYPE_CHECKING
+
+from fastapi_azure_pool.emulator.emulator import Emulator
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# The official Cosmos DB emulator's port, so that what was configured for it finds this one.
+_COSMOS_PORT = 8081
+_IDENTITY_PORT = 8082
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the emulator until it is interrupted.
+
+    Returns:
+        The exit status: 0, or 1 when it could not start.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        emulator = Emulator(
+            cosmos_port=options.cosmos_port,
+            identity_port=options.identity_port,
+            cosmos_key=options.cosmos_key,
+            cosmos_partitions=options.partitions,
+            tls=options.tls,
+        )
+        with contextlib.suppress(KeyboardInterrupt):
+            asyncio.run(_serve(emulator, options.container))
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"The emulator did not start: {error}\n")
+        return 1
+    return 0
+
+
+async def _serve(emulator: Emulator, containers: Sequence[tuple[str, str, str]]) -> None:
+    for database, container, partition_key in containers:
+        await emulator.create_cosmos_container(database, container, partition_key=partition_key)
+    async with emulator:
+        sys.stdout.write(_instructions(emulator))
+        sys.stdout.flush()
+        await asyncio.get_running_loop().create_future()  # Ctrl-C cancels it
+
+
+def _instructions(emulator: Emulator) -> str:
+    exports = "\n".join(f"export {name}={shlex.quote(value)}" for name, value in emulator.environment.items())
+    return f"""\
+Local Azure on loopback: a test double, in memory, without security.
+
+  Cosmos DB         {emulator.cosmos_endpoint}
+  key               {emulator.cosmos_key}
+  managed identity  {emulator.identity_endpoint}
+
+To connect an application, paste this into its shell:
+
+{exports}
+
+Ctrl-C stops it.
+"""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m fastapi_azure_pool.emulator", description=__doc__)
+    parser.add_argument("--cosmos-port", type=int, default=_COSMOS_PORT, help="default %(default)s; 0 for a free one")
+    parser.add_argument(
+        "--identity-port", type=int, default=_IDENTITY_PORT, help="default %(default)s; 0 for a free one"
+    )
+    parser.add_argument("--cosmos-key", help="the account's key, in base64; default: the same every time")
+    parser.add_argument(
+        "--partitions", type=int, default=1, help="physical partitions of a new container (%(default)s)"
+    )
+    parser.add_argument(
+        "--container",
+        type=_container,
+        action="append",
+        default=[],
+        metavar="DATABASE/CONTAINER:/KEY",
+        help="make this container at the start, for example shop/orders:/customer_id; may be repeated",
+    )
+    parser.add_argument("--tls", action="store_true", help="serve https, which credentials (not keys) need")
+    return parser
+
+
+def _container(text: str) -> tuple[str, str, str]:
+    names, _, partition_key = text.partition(":")
+    database, _, container = names.partition("/")
+    if not database or not container or not partition_key.startswith("/"):
+        raise argparse.ArgumentTypeError(f"{text!r} must read like shop/orders:/customer_id")
+    return database, container, partition_key
+
+
+if __name__ == "__main__":
+    sys.exit(main())
