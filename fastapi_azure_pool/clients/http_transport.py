@@ -1,0 +1,98 @@
+"""The HTTP transport that pooled connections of the HTTP services use instead of the SDKs' default."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.request import getproxies
+
+from azure.core.exceptions import AzureError, ServiceRequestError, ServiceResponseError, ServiceResponseTimeoutError
+from azure.core.pipeline.transport import AioHttpTransport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+TOO_MANY_REQUESTS = 429
+
+
+class PooledTransport(AioHttpTransport):  # type: ignore[misc]  # azure-core hands it out untyped
+    """azure-core's aiohttp transport, without its environment look-ups, and with an eye on every attempt.
+
+    By default azure-core has aiohttp look for a netrc file (in a thread) and for proxies before each request. That is half the
+    processor time of a small call: measured on loopback, 1.98 ms for a Cosmos DB point read with it and 0.97 ms without. So it
+    looks once, when the connection is opened, and keeps the look-ups only where there is something to find.
+
+    It sees also the attempts that the SDK retries, and errors that a handler swallows.
+
+    Attributes:
+        report: Called with the error of each attempt that got no answer; None for nobody.
+
+    Args:
+        throttled: Called for each answer 429.
+        use_env_settings: Whether aiohttp looks into the environment for each request; None means only where it has a proxy or a
+            netrc file. True is the SDK's own way.
+    """
+
+    def __init__(
+        self,
+        *,
+        throttled: Callable[[], None],
+        use_env_settings: bool | None = None,
+    ) -> None:
+        super().__init__(use_env_settings=environment_is_set() if use_env_settings is None else use_env_settings)
+        self.report: Callable[[AzureError], None] | None = None
+        self._throttled = throttled
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the session was opened and is closed now."""
+        return self._has_been_opened and (self.session is None or self.session.closed)
+
+    async def send(self, request: Any, **options: Any) -> Any:
+        """Send one attempt; what it met is reported before the SDK decides whether to try again."""
+        try:
+            response = await super().send(request, **options)
+        except AzureError as error:
+            if self.report is not None:
+                self.report(error)
+            raise
+        if response.status_code == TOO_MANY_REQUESTS:
+            self._throttled()
+        return response
+
+
+def environment_is_set() -> bool:
+    """Tell whether the environment names a proxy or holds a netrc file, which aiohttp would use."""
+    if getproxies():
+        return True
+    named = os.environ.get("NETRC")
+    if named:
+        return Path(named).is_file()
+    try:
+        home = Path.home()
+    except RuntimeError:  # A user without a home directory has no netrc in it.
+        return False
+    return (home / ".netrc").is_file() or (home / "_netrc").is_file()
+
+
+def is_broken_connection(error: BaseException) -> bool:
+    """Tell whether an error, or what caused it, says that a request could not be sent or its answer not be read.
+
+    Only azure-core's own types count: a plain OSError or TimeoutError may be the client of the application who has gone. A slow
+    answer (ServiceResponseTimeoutError) breaks nothing.
+    """
+    return any(
+        isinstance(cause, (ServiceRequestError, ServiceResponseError))
+        and not isinstance(cause, ServiceResponseTimeoutError)
+        for cause in _with_causes(error)
+    )
+
+
+def _with_causes(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        yield cause
+        cause = cause.__cause__

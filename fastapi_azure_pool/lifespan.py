@@ -1,0 +1,129 @@
+"""Opening an application's pools in its lifespan, and closing them after it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from fastapi_azure_pool.errors import ConnectionFailed, ConnectionsExhausted
+from fastapi_azure_pool.registry import STATE_KEY, AzurePools, pools_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+
+    from starlette.applications import Starlette
+
+    from fastapi_azure_pool.clients.managed import AnyManagedClient
+
+_logger = logging.getLogger(__name__)
+
+AppT = TypeVar("AppT", bound="Starlette")
+
+
+@asynccontextmanager
+async def open_pools(
+    app: Starlette,
+    pools: Mapping[str, AnyManagedClient] | None = None,
+    /,
+    *,
+    fail_fast: bool = True,
+    **clients: AnyManagedClient,
+) -> AsyncIterator[dict[str, Any]]:
+    """Open managed clients for as long as the block runs, where ``pooled`` and ``managed`` find them.
+
+    All are opened at once, each until its ``min_size`` connections are ready, and kept in the application's one `AzurePools` at
+    ``app.state.azure_pools``. A second use for the same application, such as in a router's lifespan, joins that one.
+
+    Args:
+        app: The application.
+        pools: Managed clients by name, for names that are no Python identifiers.
+        fail_fast: Whether to raise when a client cannot be filled; else the application starts without it, and the pool goes on
+            trying.
+        clients: Managed clients by name.
+
+    Yields:
+        The state for the lifespan to yield on, so that mounted sub-applications find the pools: ``{"azure_pools": AzurePools}``.
+
+    Raises:
+        ConnectionFailed: With ``fail_fast``: a pool could not open a connection. The others are closed again.
+        ConnectionsExhausted: With ``fail_fast``: a pool could not open ``min_size`` connections in time. Likewise.
+        TypeError: What a name names is no managed client.
+        ValueError: A name is given twice or taken already.
+    """
+    twice = clients.keys() & (pools or {}).keys()
+    if twice:
+        raise ValueError(f"there are two pools {min(twice)!r}: give one of them another name")
+    own = {**(pools or {}), **clients}
+    held = pools_of(app)
+    registry = AzurePools() if held is None else held
+    registry.add(own)
+    setattr(app.state, STATE_KEY, registry)
+    try:
+        for name, client in own.items():
+            client.pool.name = name
+        await _open_all(own.values(), fail_fast=fail_fast)
+        yield {STATE_KEY: registry}
+    finally:
+        try:
+            await _close_all(own.values())
+        finally:
+            registry.remove(own)
+            if held is None:
+                delattr(app.state, STATE_KEY)
+
+
+def pool_lifespan(
+    build: Callable[[AppT], Mapping[str, AnyManagedClient]],
+    *,
+    lifespan: Callable[[AppT], AbstractAsyncContextManager[Mapping[str, Any] | None]] | None = None,
+    fail_fast: bool = True,
+) -> Callable[[AppT], AbstractAsyncContextManager[dict[str, Any]]]:
+    """Make a lifespan that opens pools: ``FastAPI(lifespan=pool_lifespan(build))``.
+
+    Args:
+        build: Called with the application when it starts; returns its managed clients by name.
+        lifespan: The application's own lifespan, entered when the pools are open; what it yields is passed on.
+        fail_fast: As in `open_pools`.
+
+    Raises:
+        PoolError: When the application starts, any that `open_pools` raises.
+    """
+
+    @asynccontextmanager
+    async def with_pools(app: AppT) -> AsyncIterator[dict[str, Any]]:
+        async with open_pools(app, build(app), fail_fast=fail_fast) as state:
+            if lifespan is None:
+                yield state
+                return
+            async with lifespan(app) as own_state:
+                yield {**(own_state or {}), **state}
+
+    return with_pools
+
+
+async def _open_all(clients: Iterable[AnyManagedClient], *, fail_fast: bool) -> None:
+    """Open all at once; when one fails, stop the others and raise its error, not a group."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for client in clients:
+                group.create_task(client.open() if fail_fast else _open_or_go_on(client), name=f"open {client!r}")
+    except BaseExceptionGroup as failures:
+        first = failures.exceptions[0]
+        raise first from first.__cause__
+
+
+async def _open_or_go_on(client: AnyManagedClient) -> None:
+    try:
+        await client.open()
+    except (ConnectionFailed, ConnectionsExhausted) as error:
+        _logger.warning("starting without pool %s, which goes on trying: %s", client.pool.name, error)
+
+
+async def _close_all(clients: Iterable[AnyManagedClient]) -> None:
+    """Close all at once, each whether or not another fails."""
+    outcomes = await asyncio.gather(*(client.close() for client in clients), return_exceptions=True)
+    for outcome in outcomes:
+        if outcome is not None:
+            raise outcome
