@@ -96,7 +96,7 @@ def connect_client() -> Callable[..., CosmosClient]:
     return connect
 
 
-def connect(azure: Emulator, key: str | None = None, **options: Any) -> CosmosClient:  # noqa: ANN401 - as the client takes them
+def connect(azure: Emulator, key: str | None = None, **options: Any) -> CosmosClient:
     """Return an official client that looks up no proxies and tries nothing again."""
     options = {"retry_total": 0, "transport": AioHttpTransport(use_env_settings=False)} | options
     return CosmosClient(azure.cosmos_endpoint, azure.cosmos_key if key is None else key, **options)

@@ -232,7 +232,7 @@ def dump_json(value: object) -> bytes:
         raise bad_request("The input content is invalid: a number is out of range.") from error
 
 
-def parse_json(text: bytes) -> Any:  # noqa: ANN401 - JSON is any of six types
+def parse_json(text: bytes) -> Any:
     """Return the value that a request's body spells.
 
     Raises:

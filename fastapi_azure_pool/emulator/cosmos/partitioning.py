@@ -57,7 +57,7 @@ class PartitionKeyDefinition:
         if not isinstance(paths, list) or not paths or not all(isinstance(path, str) for path in paths):
             raise bad_request("The partition key definition needs at least one path.")
         is_hierarchical = kind == "MultiHash"
-        if kind not in {"Hash", "MultiHash"}:
+        if kind not in ("Hash", "MultiHash"):  # a set would ask for its hash, which a list has not
             raise bad_request(f"The partition key kind {kind!r} is invalid: Hash or MultiHash.")
         if len(paths) > (3 if is_hierarchical else 1):
             raise bad_request(f"Too many partition key paths for kind {kind}: {len(paths)}.")
@@ -150,7 +150,7 @@ def _canonical(value: object) -> object:
         return ("boolean", value)
     if isinstance(value, (int, float)):
         try:
-            return ("number", float(value))
+            return ("number", float(value) + 0.0)  # which makes -0.0 the 0.0 that it equals
         except OverflowError as error:
             raise bad_request("A partition key's number is out of range.") from error
     raise bad_request("A partition key's value must be a string, a number, a boolean or null.")

@@ -149,7 +149,7 @@ def _parent(document: Item, names: list[str], number: int) -> tuple[Target, str]
     return target, names[-1]
 
 
-def _get(target: Target, name: str, number: int) -> Any:  # noqa: ANN401 - any JSON value
+def _get(target: Target, name: str, number: int) -> Any:
     if isinstance(target, list):
         return target[_index(target, name, number, end=len(target) - 1)]
     if name not in target:
@@ -189,7 +189,7 @@ def _index(target: list[Any], name: str, number: int, *, end: int) -> int:
     return int(name)
 
 
-def _value(operation: Item, number: int) -> Any:  # noqa: ANN401 - any JSON value
+def _value(operation: Item, number: int) -> Any:
     if "value" not in operation:
         raise _invalid(number, "'value' is missing")
     # a deep copy: two operations must not share a list

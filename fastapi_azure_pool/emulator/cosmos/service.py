@@ -83,7 +83,7 @@ class CosmosService(HttpService):
         if not segments:
             return cosmos_response(request, dump_json(self._account_properties()))
         if kinds == ("offers",):
-            return feed_response(request, "Offers", "", [])
+            raise bad_request("Reading or replacing offers is not supported for serverless accounts.")
         if kinds == ("dbs",):
             return self._databases(request) if is_feed else self._database(request, segments[1])
         database = self._account.find_database(segments[1])

@@ -224,7 +224,7 @@ def _item(item: object, _parameters: Parameters) -> object:
     return item
 
 
-def _parameter(parameters: Parameters, name: str) -> Any:  # noqa: ANN401 - any JSON value
+def _parameter(parameters: Parameters, name: str) -> Any:
     if name not in parameters:
         raise semantic_error("SC2063", f"The parameter '{name}' is used in the query and has no value.")
     return parameters[name]
@@ -235,7 +235,7 @@ def _property(name: str) -> Evaluator:
 
 
 def _path(base: Evaluator, names: tuple[str | int | Parameter, ...]) -> Evaluator:
-    def evaluate(item: object, parameters: Parameters) -> Any:  # noqa: ANN401 - any JSON value
+    def evaluate(item: object, parameters: Parameters) -> Any:
         value = base(item, parameters)
         for name in names:
             key = _parameter(parameters, name.name) if isinstance(name, Parameter) else name
@@ -269,7 +269,7 @@ def _object(fields: tuple[tuple[str, Evaluator], ...]) -> Evaluator:
 
 
 def _not(operand: Evaluator) -> Evaluator:
-    def evaluate(item: object, parameters: Parameters) -> Any:  # noqa: ANN401 - a boolean or undefined
+    def evaluate(item: object, parameters: Parameters) -> Any:
         value = operand(item, parameters)
         return not value if isinstance(value, bool) else UNDEFINED
 
@@ -277,7 +277,7 @@ def _not(operand: Evaluator) -> Evaluator:
 
 
 def _signed(sign: str, operand: Evaluator) -> Evaluator:
-    def evaluate(item: object, parameters: Parameters) -> Any:  # noqa: ANN401 - a number or undefined
+    def evaluate(item: object, parameters: Parameters) -> Any:
         value = operand(item, parameters)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             return UNDEFINED
@@ -290,7 +290,7 @@ def _logical(kind: str, operands: tuple[Evaluator, ...]) -> Evaluator:
     # what decides the whole whatever the others are: one false for AND, one true for OR
     decisive = kind == "OR"
 
-    def evaluate(item: object, parameters: Parameters) -> Any:  # noqa: ANN401 - a boolean or undefined
+    def evaluate(item: object, parameters: Parameters) -> Any:
         result: Any = not decisive
         for operand in operands:
             value = operand(item, parameters)
@@ -307,7 +307,7 @@ def _comparison(kind: str, left: Evaluator, right: Evaluator) -> Evaluator:
     if kind in {"=", "!="}:
         wanted = kind == "="
 
-        def evaluate_equality(item: object, parameters: Parameters) -> Any:  # noqa: ANN401 - a boolean or undefined
+        def evaluate_equality(item: object, parameters: Parameters) -> Any:
             one, other = left(item, parameters), right(item, parameters)
             if one is UNDEFINED or other is UNDEFINED:
                 return UNDEFINED
@@ -316,7 +316,7 @@ def _comparison(kind: str, left: Evaluator, right: Evaluator) -> Evaluator:
         return evaluate_equality
     holds = _COMPARISONS[kind]
 
-    def evaluate_order(item: object, parameters: Parameters) -> Any:  # noqa: ANN401 - a boolean or undefined
+    def evaluate_order(item: object, parameters: Parameters) -> Any:
         order = compare(left(item, parameters), right(item, parameters))
         return UNDEFINED if order is None else holds(order, 0)
 
@@ -324,7 +324,7 @@ def _comparison(kind: str, left: Evaluator, right: Evaluator) -> Evaluator:
 
 
 def _in(operand: Evaluator, choices: tuple[Evaluator, ...]) -> Evaluator:
-    def evaluate(item: object, parameters: Parameters) -> Any:  # noqa: ANN401 - a boolean or undefined
+    def evaluate(item: object, parameters: Parameters) -> Any:
         value = operand(item, parameters)
         if value is UNDEFINED:
             return UNDEFINED

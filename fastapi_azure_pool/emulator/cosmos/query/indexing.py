@@ -48,7 +48,7 @@ def _parse_part(part: object) -> tuple[str, bool]:
     if not isinstance(path, str) or not isinstance(part, dict):
         raise bad_request("A composite index's part must be an object with a path.")
     order = part.get("order", "ascending")
-    if order not in {"ascending", "descending"}:
+    if order not in ("ascending", "descending"):  # a set would ask for its hash, which a list has not
         raise bad_request(f"A composite index's order must be ascending or descending, not {order}.")
     return path.replace('"', ""), order == "descending"
 

@@ -37,41 +37,10 @@ from fastapi_azure_pool.emulator.cosmos.query.syntax import (
 
 # "Azure Cosmos DB service quotas": maximum length of a query.
 _MAX_QUERY_LENGTH = 512 * 1024
+_WORD = re.compile(r"[A-Za-z0-9_]+|[<>!]=|<>|.", re.DOTALL)
 _ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|.)", re.DOTALL)
 _ESCAPED = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 
-# Words that the service keeps for itself: a property of such a name is written c["order"].
-_RESERVED = frozenset(
-    [
-        "AND",
-        "ARRAY",
-        "AS",
-        "ASC",
-        "BETWEEN",
-        "BY",
-        "DESC",
-        "DISTINCT",
-        "ESCAPE",
-        "EXISTS",
-        "FALSE",
-        "FROM",
-        "GROUP",
-        "IN",
-        "JOIN",
-        "LIKE",
-        "NOT",
-        "NULL",
-        "OR",
-        "ORDER",
-        "SELECT",
-        "TOP",
-        "TRUE",
-        "UDF",
-        "UNDEFINED",
-        "VALUE",
-        "WHERE",
-    ]
-)
 # What Azure understands where this grammar stops; said instead of "syntax error", which would send people searching.
 _LATER = frozenset(
     [
@@ -141,11 +110,11 @@ def prepare_parser() -> None:
 
 
 def _refuse(text: str, error: UnexpectedInput) -> NoReturn:
-    start = error.pos_in_stream
-    if start is None or start < 0 or (isinstance(error, UnexpectedToken) and error.token.type == "$END"):
-        start, word = len(text), ""
-    else:
-        word = str(error.token) if isinstance(error, UnexpectedToken) else text[start : start + 1]
+    if isinstance(error, UnexpectedToken) and error.token.type == "$END":
+        raise _syntax_error("", len(text)) from None
+    start: int = getattr(error, "pos_in_stream", None) or 0  # lark declares it None where it is set
+    match = _WORD.match(text, start)
+    word = match[0] if match else ""
     if word.upper() in _LATER or text[start : start + 2] in _LATER:
         raise not_supported(f"The query's '{word}' at position {start}") from None
     raise _syntax_error(word, start) from None
@@ -269,8 +238,6 @@ class _TreeBuilder(Transformer[Token, Query]):
         return Call(name.upper(), arguments or ())
 
     def member(self, base: Expression, name: Token) -> Expression:
-        if name.upper() in _RESERVED:
-            raise _syntax_error(str(name), name.start_pos or 0)
         return Member(base, str(name))
 
     def element(self, base: Expression, key: Literal | Parameter) -> Expression:

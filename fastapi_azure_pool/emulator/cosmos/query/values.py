@@ -20,7 +20,7 @@ def rank(value: object) -> int:
     return 0 if value is UNDEFINED else _RANKS[type(value)]
 
 
-def are_equal(left: Any, right: Any) -> bool:  # noqa: ANN401 - JSON values
+def are_equal(left: Any, right: Any) -> bool:
     """Say whether two defined values are the same JSON value."""
     kind = rank(left)
     if kind != rank(right):
@@ -32,7 +32,7 @@ def are_equal(left: Any, right: Any) -> bool:  # noqa: ANN401 - JSON values
     return bool(left == right)
 
 
-def compare(left: Any, right: Any) -> int | None:  # noqa: ANN401 - JSON values
+def compare(left: Any, right: Any) -> int | None:
     """Return which of two values is less (negative) or greater (positive), or None when that is undefined.
 
     It is undefined across types, between objects or arrays, and when either value is.
@@ -40,10 +40,10 @@ def compare(left: Any, right: Any) -> int | None:  # noqa: ANN401 - JSON values
     kind = rank(left)
     if kind != rank(right) or kind in {0, 6, 7}:
         return None
-    return int(left > right) - int(left < right)
+    return 0 if left is None else int(left > right) - int(left < right)
 
 
-def sort_key(value: Any) -> tuple[int, Any]:  # noqa: ANN401 - a JSON value
+def sort_key(value: Any) -> tuple[int, Any]:
     """Return what Python can sort any values by, as ORDER BY does: first by type, then within it."""
     kind = rank(value)
     return (kind, value if kind in {2, 4, 5} else 0)
