@@ -1,21 +1,22 @@
 # Everything here works in a fresh clone with Python 3.11 or later and make; each target makes its virtual environment by itself.
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do $$python -c "" 2>/dev/null && echo $$python && break; done)
 VENV ?= .venv
+LOCK ?= requirements/dev.txt
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 UV_COMPILE := uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock"
 
-.PHONY: help demo emulator test coverage lint format docs bench lock clean
+.PHONY: help demo emulator test lint format docs bench lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-$(INSTALLED): pyproject.toml requirements/dev.txt
+$(INSTALLED): pyproject.toml $(LOCK)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $(LOCK)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -25,11 +26,8 @@ demo: $(INSTALLED)  ## run the example application on the local emulator; PORT i
 emulator: $(INSTALLED)  ## run the local emulator alone
 	$(BIN)/python -m fastapi_azure_pool.emulator
 
-test: $(INSTALLED)  ## run every test
-	$(BIN)/python -X dev -m pytest
-
-coverage: $(INSTALLED)  ## run every test and hold the coverage to its bounds
-	$(BIN)/coverage run -m pytest
+test: $(INSTALLED)  ## run every test, and hold the branch coverage to its bounds
+	$(BIN)/python -X dev -m coverage run -m pytest
 	$(BIN)/coverage report --include='fastapi_azure_pool/pool/*' --fail-under=100
 	$(BIN)/coverage report --fail-under=90
 
@@ -37,7 +35,7 @@ lint: $(INSTALLED)  ## check format, style, types and that the documentation bui
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 format: $(INSTALLED)  ## format the code
 	$(BIN)/ruff format .

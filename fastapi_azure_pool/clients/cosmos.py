@@ -93,6 +93,7 @@ class CosmosConnector(AbstractConnector[ContainerProxy]):
     Args:
         access: Where the container is, and how to authenticate.
         client_options: Further keyword arguments of every CosmosClient.
+        use_env_settings: See `PooledTransport`.
 
     Attributes:
         report: Called with a container and the error of an attempt that got no answer, also where the SDK tries again; None for
@@ -100,8 +101,15 @@ class CosmosConnector(AbstractConnector[ContainerProxy]):
         throttled_count: Answers 429 so far, those included that the SDK retried.
     """
 
-    def __init__(self, access: CosmosAccess, client_options: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        access: CosmosAccess,
+        client_options: dict[str, Any] | None = None,
+        *,
+        use_env_settings: bool | None = None,
+    ) -> None:
         self._access = access
+        self._use_env_settings = use_env_settings
         self._client_options = client_options or {}
         self._open: dict[ContainerProxy, tuple[CosmosClient, PooledTransport]] = {}
         self.report: Callable[[ContainerProxy, AzureError], None] | None = None
@@ -110,7 +118,7 @@ class CosmosConnector(AbstractConnector[ContainerProxy]):
     async def create(self) -> ContainerProxy:
         """Open a client: read the account, over a transport that is set up better than the SDK's (see `PooledTransport`)."""
         access = self._access
-        transport = PooledTransport(throttled=self._count_throttled)
+        transport = PooledTransport(throttled=self._count_throttled, use_env_settings=self._use_env_settings)
         # A SharedCredential gives tokens as an AsyncTokenCredential does, and more.
         credential: Any = access.credential
         client = CosmosClient(access.endpoint, credential, transport=transport, **self._client_options)
@@ -211,6 +219,8 @@ class ManagedCosmos(ManagedClient[ContainerProxy]):
         credential: Instead of that, an async credential (which stays yours to close), or the account's key.
         connection_string: Instead of that and of the endpoint, ``AccountEndpoint=...;AccountKey=...;``.
         client_options: Further keyword arguments of every ``CosmosClient``, such as ``{"preferred_locations": [...]}``.
+        use_env_settings: Whether each request looks for a proxy and a netrc file in the environment. None looks once per
+            connection and goes on only where there is one; True is the SDK's own way.
         sizes: See `Sizes`. One CosmosClient carries 100 calls at once over its own HTTP connections, hence ``client_limit=100``.
 
     Raises:
@@ -228,10 +238,11 @@ class ManagedCosmos(ManagedClient[ContainerProxy]):
         credential: AsyncTokenCredential | str | None = None,
         connection_string: str | None = None,
         client_options: dict[str, Any] | None = None,
+        use_env_settings: bool | None = None,
         **sizes: Unpack[Sizes],
     ) -> None:
         access = CosmosAccess(endpoint, dbname, container_name, credential_factory, credential, connection_string)
-        connector = CosmosConnector(access, client_options)
+        connector = CosmosConnector(access, client_options, use_env_settings=use_env_settings)
         super().__init__(connector, service="cosmos", shared=access.shared, **sizes)
         connector.report = self.pool.report
         self._connector = connector
