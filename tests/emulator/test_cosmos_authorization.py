@@ -13,6 +13,7 @@ from azure.cosmos.exceptions import CosmosHttpResponseError
 from azure.identity.aio import ManagedIdentityCredential
 
 from fastapi_azure_pool.emulator import Emulator
+from fastapi_azure_pool.emulator.tokens import InvalidToken, TokenIssuer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -193,6 +194,16 @@ async def test_tokens_audience_and_expiry_are_checked(
     for _ in range(2):
         async with session.get(azure.cosmos_endpoint + "dbs/shop", headers=headers) as response:
             assert response.status == expected
+
+
+def test_tokens_are_remembered_up_to_a_bound() -> None:
+    """A verified token is not verified again, however many there are the memory stays bounded, and odd audiences are refused."""
+    issuer = TokenIssuer()
+    tokens = [issuer.issue("https://cosmos.azure.com", client_id=str(number)) for number in range(1_005)]
+    assert {issuer.verify(token) for token in tokens * 2} == {"https://cosmos.azure.com"}
+    assert len(issuer._verified) <= 1_000
+    with pytest.raises(InvalidToken, match="must be one string"):
+        issuer.verify(issuer.issue(["a", "b"]))  # type: ignore[arg-type]  # wrong on purpose
 
 
 async def test_tokens_signature_is_checked(azure: Emulator, session: aiohttp.ClientSession) -> None:

@@ -216,6 +216,28 @@ async def test_hierarchical_partition_keys(azure: Emulator, client: CosmosClient
     assert (await listed.read_item("1", ["a", 1]))["id"] == "1"
 
 
+async def test_beginning_of_a_hierarchical_key_over_http(azure: Emulator, signed: Signed) -> None:
+    """A query whose header has the first components of a hierarchical key finds what begins so, an empty one nothing."""
+    await azure.create_cosmos_container("shop", "deep", partition_key=["/tenant", "/user"], partitions=4)
+    path = "/dbs/shop/colls/deep/docs"
+    for tenant in ("a", "b"):
+        for user in range(4):
+            body = json.dumps({"id": f"{tenant}{user}", "tenant": tenant, "user": user}).encode()
+            assert (await signed("POST", path, body))[0] == 201
+    query = {"x_ms_documentdb_isquery": "True", "x_ms_documentdb_query_enablecrosspartition": "True"}
+    body = b'{"query": "SELECT VALUE c.id FROM c"}'
+    found: list[str] = []
+    token: dict[str, str] = {}
+    while True:
+        _, answer, headers = await signed("POST", path, body, **query, x_ms_documentdb_partitionkey='["a"]', **token)
+        found += answer["Documents"]
+        if "x-ms-continuation" not in headers:
+            break
+        token = {"x_ms_continuation": headers["x-ms-continuation"]}
+    assert sorted(found) == ["a0", "a1", "a2", "a3"]
+    assert (await signed("POST", path, body, **query, x_ms_documentdb_partitionkey="[]"))[0] == 400
+
+
 async def test_id_may_have_any_other_character(orders: ContainerProxy) -> None:
     """An id with spaces, percent signs, Unicode and dots is stored and found as it is."""
     for name in ("a b", "50%", "100%25", "ü", "🎉", "a+b&c=d", "'\"", "x" * 255):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -239,7 +240,7 @@ def parse_json(text: bytes) -> Any:
         CosmosError: 400, it is not JSON.
     """
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise bad_request("The input content is invalid because it is not valid JSON.") from error
 
@@ -263,6 +264,13 @@ def is_etag_current(etag: str, condition: str) -> bool:
 
 def _refuse_constant(name: str) -> object:
     raise ValueError(name)  # NaN and Infinity are Python's, not JSON's
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(text)
+    return number
 
 
 def _check_etag(item: StoredItem, if_match: str | None) -> None:

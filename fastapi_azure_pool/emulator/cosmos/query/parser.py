@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import NoReturn
 
 from lark import Lark, Token, Transformer, v_args
-from lark.exceptions import UnexpectedInput, UnexpectedToken, VisitError
+from lark.exceptions import UnexpectedInput, UnexpectedToken
 
 from fastapi_azure_pool.emulator.cosmos.errors import CosmosError, bad_request, not_supported
 from fastapi_azure_pool.emulator.cosmos.partitioning import UNDEFINED
@@ -86,10 +86,6 @@ def _parse(text: str) -> Query:
         return _lark().parse(text)  # type: ignore[return-value]  # what the transformer returns for the grammar's start
     except UnexpectedInput as error:
         _refuse(text, error)
-    except VisitError as error:
-        if isinstance(error.orig_exc, CosmosError):
-            raise error.orig_exc from None
-        raise
 
 
 @lru_cache(maxsize=1)
