@@ -16,7 +16,7 @@ help:  ## list the targets
 $(INSTALLED): pyproject.toml $(LOCK)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $(LOCK)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement $(LOCK)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -45,7 +45,7 @@ docs: $(INSTALLED)  ## serve the documentation at http://127.0.0.1:8001
 	$(BIN)/mkdocs serve --dev-addr 127.0.0.1:8001
 
 $(VENV)/.bench: $(INSTALLED) requirements/bench.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/bench.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement requirements/bench.txt
 	@touch $@
 
 bench: $(VENV)/.bench  ## measure against the peers; writes docs/benchmarks.md and its plot
@@ -54,7 +54,7 @@ bench: $(VENV)/.bench  ## measure against the peers; writes docs/benchmarks.md a
 lock:  ## renew requirements/*.txt (needs uv on the path)
 	$(UV_COMPILE) --extra dev --output-file requirements/dev.txt
 	$(UV_COMPILE) --extra dev --group bench --constraint requirements/dev.txt --output-file requirements/bench.txt
-	$(UV_COMPILE) --extra dev --resolution lowest-direct --output-file requirements/lowest.txt
+	$(UV_COMPILE) requirements/lowest.in --extra dev --resolution lowest-direct --output-file requirements/lowest.txt
 
 clean:  ## remove what the targets made
 	rm -rf .venv .venv-* .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist site
