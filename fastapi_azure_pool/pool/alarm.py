@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextvars import Context
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,9 @@ class Alarm:
         self._when = 0.0
 
     def wake_by(self, when: float) -> None:
-        """Call back at ``when`` (the event loop's clock, in seconds) or before."""
+        """Call back at ``when`` (the event loop's clock, in seconds) or before; infinity is never."""
+        if when == math.inf:
+            return
         if self._handle is not None:
             if self._when <= when:
                 return

@@ -40,7 +40,7 @@ class SharedTransportConnection(Generic[ConnT]):
         state: A `ConnectionState`.
         current_client_count: Clients that hold a place now, 0 to ``client_limit``.
         client_limit: Clients that may share it, at least 1.
-        transport: What the connector's ``create()`` returned; None until then.
+        transport: What the connector's ``create()`` returned; not set until then.
     """
 
     __slots__ = (

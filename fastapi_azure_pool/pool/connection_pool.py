@@ -173,16 +173,20 @@ class ConnectionPool(Generic[ConnT]):
         """
         loop = asyncio.get_running_loop()
         self._check_loop(loop)
-        if self._generation is None:
+        generation = self._generation
+        if generation is None:
             self._state = PoolState.CLOSED
             return
-        if self._closing is None:
+        closing = self._closing
+        if closing is None:
             self._state = PoolState.CLOSING
             self._serving = None
-            self._generation.begin_closing()
-            self._closing = self._generation.tasks.start(self._finish_closing(self._generation), "close")
-        closing = self._closing
-        limit = loop.call_later(drain_seconds, self._generation.stop_draining, context=Context())
+            generation.begin_closing()
+            closing = generation.tasks.start(self._finish_closing(generation), "close")
+            # A loop with eager tasks may have finished it already.
+            if self._generation is generation:
+                self._closing = closing
+        limit = loop.call_later(drain_seconds, generation.stop_draining, context=Context())
         closing.add_done_callback(lambda _: limit.cancel(), context=Context())
         await asyncio.shield(closing)
 
@@ -305,14 +309,14 @@ class ConnectionPool(Generic[ConnT]):
             return
         if not generation.loop.is_closed():
             raise WrongLoopError(self.name)
-        warnings.warn(
-            f"{self!r} was not closed before its event loop was, and its connections are lost: close it in the lifespan",
-            ResourceWarning,
-            stacklevel=3,
+        message = (
+            f"{self!r} was not closed before its event loop was, and its connections are lost: close it in the lifespan"
         )
         generation.abandon()
         self._counters.checkouts += generation.ledger.taken
         self._forget(PoolState.NEW)
+        # Last, for it raises where warnings are errors.
+        warnings.warn(message, ResourceWarning, stacklevel=3)
 
     def _enter(self, loop: asyncio.AbstractEventLoop) -> Generation[ConnT]:
         """Give the generation on this loop; begin one if the pool is NEW."""
@@ -336,7 +340,10 @@ class ConnectionPool(Generic[ConnT]):
     def _find(
         self, connection: ConnT | SharedTransportConnection[ConnT]
     ) -> tuple[Generation[ConnT] | None, SharedTransportConnection[ConnT] | None]:
-        for held in self.connections:
-            if held is connection or held.transport is connection:
-                return self._generation, held
+        generation = self._generation
+        # What a loop held that is gone cannot be closed any more.
+        if generation is not None and not generation.loop.is_closed():
+            for held in generation.connections:
+                if held is connection or held.transport is connection:
+                    return generation, held
         return None, None

@@ -7,6 +7,7 @@ import logging
 import math
 import threading
 import time
+import traceback
 from typing import TYPE_CHECKING, Generic
 
 from ..errors import ConnectionFailed, ConnectionsExhausted, PoolClosed
@@ -140,8 +141,9 @@ class Generation(Generic[ConnT]):
         connection = ledger.take()
         if self._asks_whether_closed:
             while connection is not None and self._finds_closed(connection):
-                ledger.give(connection)
                 self.retire(connection)
+                self.give_back(connection)
+                self._counters.checkouts -= 1  # The ledger counted a place that nobody got.
                 connection = ledger.take()
         if ledger.lowest >= self._growth_threshold:
             self._replenish()
@@ -151,6 +153,8 @@ class Generation(Generic[ConnT]):
         """Free a place, which goes to the first in line if there is one. Never awaits, never fails."""
         if error is not None:
             self.judge(connection, error)
+        if self.waiters.line and self._asks_whether_closed and self._finds_closed(connection):
+            self.retire(connection)  # Who is first in line gets no worse a connection than who comes next.
         if connection.state is ConnectionState.READY:
             if self.waiters.line and self.waiters.hand_over(connection):
                 self._counters.checkouts += 1
@@ -159,8 +163,10 @@ class Generation(Generic[ConnT]):
         elif connection.state is ConnectionState.DRAINING:
             connection.current_client_count -= 1
             self._leaving_clients -= 1
-            if not connection.current_client_count and not connection.is_closing:
-                self.tasks.close(connection)
+            if not connection.current_client_count:
+                connection.idle_since = self._now()
+                if not connection.is_closing:
+                    self.tasks.close(connection)
             if self.is_closing and not self.clients:
                 self.stop_draining()
         # CLOSED: the pool was closed under this client, and its place with it.
@@ -179,17 +185,19 @@ class Generation(Generic[ConnT]):
         if timeout is not None and math.isnan(timeout):
             raise ValueError("timeout must be a number of seconds, or None to wait for ever, not nan")
         self._refuse_while_failing()
-        max_waiting = self._limits.max_waiting
-        if max_waiting is not None and len(self.waiters) >= max_waiting:
-            raise self.exhausted(0.0, advice=f"max_waiting={max_waiting} callers are in line already")
-        self._counters.waited += 1
         place = self.waiters.join(self.loop)
         alarm = None
-        if timeout is not None and timeout < math.inf:
-            alarm = self.loop.call_later(max(0.0, timeout), self._give_up, place, timeout)
         try:
+            # Also for who is refused below: a pool in which nobody may wait must open its connections too.
             self._replenish()
             self._serve_waiters()
+            max_waiting = self._limits.max_waiting
+            if max_waiting is not None and len(self.waiters) > max_waiting:
+                raise self.exhausted(0.0, advice=f"max_waiting={max_waiting} callers are in line already")
+            self._counters.waited += 1
+            if timeout is not None and timeout < math.inf:
+                timeout = max(0.0, timeout)
+                alarm = self.loop.call_later(timeout, self._give_up, place, timeout)
             return await place
         except BaseException:
             self.waiters.leave(place)
@@ -302,9 +310,14 @@ class Generation(Generic[ConnT]):
             return True
 
     def _log_connector_bug(self, method: str, problem: Exception) -> None:
-        # What it was asked about may be its context, and the text of an SDK's error is not for the log.
-        problem.__suppress_context__ = True
-        _logger.error("%s: the connector's %s() raised; retiring the connection", self.label, method, exc_info=problem)
+        # Where, not what: its text and its cause may be those of the SDK's error, which are not for the log.
+        _logger.error(
+            "%s: the connector's %s() raised %s; retiring the connection\n%s",
+            self.label,
+            method,
+            type(problem).__name__,
+            "".join(traceback.format_tb(problem.__traceback__)),
+        )
 
     def _tend(self) -> None:
         """Do what has fallen due, and set the alarm for what falls due next."""
@@ -319,20 +332,24 @@ class Generation(Generic[ConnT]):
                 if self._finds_closed(connection):
                     self.retire(connection)
         self.ledger.trim()
-        self._release_due()
+        self._release_due(self._aim())
         self._replenish()
         self._set_alarm(now)
 
     def _set_alarm(self, now: float) -> None:
         if self.backoff.retry_at is not None:
             self._alarm.wake_by(self.backoff.retry_at)
-        if len(self.ledger) and self._existing < self._limits.cap:
+        if not len(self.ledger):
+            return
+        if self._existing < self._limits.cap:
             self._alarm.wake_by(min(self.retirement.times(self.ledger, now), default=math.inf))
+        elif self._limits.probe_seconds is not None:
+            self._alarm.wake_by(now + self._limits.probe_seconds)
 
-    def _release_due(self) -> None:
-        """Retire those who have fallen due, as far as their successors are ready."""
+    def _release_due(self, needed: int) -> None:
+        """Retire those who have fallen due, as far as more than the needed connections are ready."""
         due = self.retirement.due
-        while due and len(self.ledger) > self._aim():
+        while due and len(self.ledger) > needed:
             self.retire(next(iter(due)))
 
     # Opening -------------------------------------------------------------------------------------------------------------------
@@ -378,13 +395,18 @@ class Generation(Generic[ConnT]):
         at_once = 1 if self.backoff.is_failing else self._limits.max_concurrent_creates
         room = self._limit() + (1 if due else 0) - ready - opening
         for _ in range(min(missing, room, self._limits.cap - self._existing, at_once - opening)):
-            self.tasks.open(
-                SharedTransportConnection(self._limits.client_limit, self._limits.max_idle_seconds, self._now)
+            connection: SharedTransportConnection[ConnT] = SharedTransportConnection(
+                self._limits.client_limit, self._limits.max_idle_seconds, self._now
             )
+            self.tasks.open(connection)
+            if connection.state is not ConnectionState.OPENING:
+                return  # A loop with eager tasks has finished it already, and what is missing has been looked at again.
 
     def _opened(self, connection: SharedTransportConnection[ConnT]) -> None:
         now = self._now()
         connection.become(ConnectionState.READY)
+        # Before it counts itself: with a successor among them, the due ones would seem to be needed as well.
+        needed = self._aim()
         self.retirement.begin(connection, now)
         self.ledger.add(connection)
         self._counters.opened += 1
@@ -393,7 +415,7 @@ class Generation(Generic[ConnT]):
             self.retire(connection)
             return
         self._alarm.wake_by(min(self.retirement.times((connection,), now), default=math.inf))
-        self._release_due()
+        self._release_due(needed)
         self._serve_waiters()
         if len(self.ledger) >= self._limits.min_size:
             for filled in self._fillers:
@@ -419,8 +441,11 @@ class Generation(Generic[ConnT]):
             self._send_everyone_away(self._failure)
 
     def _closed(self, connection: SharedTransportConnection[ConnT]) -> None:
-        self.draining.pop(connection, None)
-        if connection.opened_at is not None:
+        if connection in self.draining:
+            del self.draining[connection]
+            # With a connection that is closed under its clients go their places.
+            self._leaving_clients -= connection.current_client_count
+            connection.current_client_count = 0
             self._counters.closed += 1
         if not self.is_closing:
             self._tend()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .generation import Generation
 
 READY: Final = ConnectionState.READY
+_IN_USE = "this lease is in use: call pool.get() once for each `async with`"
 
 
 class Lease(Generic[ConnT]):
@@ -36,7 +37,7 @@ class Lease(Generic[ConnT]):
 
     async def __aenter__(self) -> ConnT:
         if self._connection is not None:
-            raise RuntimeError("this lease is in use: call pool.get() once for each `async with`")
+            raise RuntimeError(_IN_USE)
         generation = self._pool._serving  # noqa: SLF001 - a lease is the pool's other half
         # Whether the loop runs in this thread, which says the same as asyncio.get_running_loop() without its system call.
         if generation is None or generation.thread != get_ident() or not generation.loop.is_running():
@@ -44,6 +45,9 @@ class Lease(Generic[ConnT]):
         connection = generation.take()
         if connection is None:
             connection = await generation.wait_for_place(self._timeout)
+            if self._connection is not None:
+                generation.give_back(connection)
+                raise RuntimeError(_IN_USE)
         self._generation = generation
         self._connection = connection
         return connection.transport

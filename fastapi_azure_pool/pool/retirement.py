@@ -47,6 +47,9 @@ class Retirement(Generic[ConnT]):
     def begin(self, connection: SharedTransportConnection[ConnT], now: float) -> None:
         """Start the times of a connection that has just become ready."""
         connection.opened_at = connection.idle_since = now
+        if not len(self._ledger):
+            # The pool had none to give up: it is watched from now on.
+            self._period_ends_at = None
         lifespan = self._limits.max_lifespan_seconds
         if lifespan is not None:
             connection.expires_at = now + lifespan

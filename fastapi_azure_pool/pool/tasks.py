@@ -66,6 +66,7 @@ class PoolTasks(Generic[ConnT]):
         # A loop with eager tasks may have finished it already.
         if connection in self.opening:
             self.opening[connection] = task
+            task.add_done_callback(lambda _: self._end_unbegun(connection), context=Context())
 
     def close(self, connection: SharedTransportConnection[ConnT]) -> None:
         """Begin to close a connection that has a transport; to be called once for each."""
@@ -98,6 +99,16 @@ class PoolTasks(Generic[ConnT]):
                 )
                 return
 
+    def _end_unbegun(self, connection: SharedTransportConnection[ConnT]) -> None:
+        # A task that is cancelled before its first step runs nothing of its own.
+        if connection in self.opening:
+            self._fail(connection, asyncio.CancelledError())
+
+    def _fail(self, connection: SharedTransportConnection[ConnT], error: BaseException) -> None:
+        del self.opening[connection]
+        connection.become(ConnectionState.CLOSED)
+        self._failed(error)
+
     async def _open(self, connection: SharedTransportConnection[ConnT]) -> None:
         has_transport = False
         try:
@@ -106,12 +117,13 @@ class PoolTasks(Generic[ConnT]):
                 has_transport = True
                 if not await self._connector.ready(connection.transport):
                     raise ConnectionError("the connector's ready() says that the new connection does not work")
+                # At its first checkout this would come too late: the next would be opened without a pause, and so on.
+                if self._connector.is_closed(connection.transport):
+                    raise ConnectionError("the connector's is_closed() says that the new connection is dead")
         except BaseException as error:
-            del self.opening[connection]
-            connection.become(ConnectionState.CLOSED)
+            self._fail(connection, error)
             if has_transport:
                 self.close(connection)
-            self._failed(error)
             if not isinstance(error, Exception):
                 raise
         else:

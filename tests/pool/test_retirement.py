@@ -1,0 +1,438 @@
+"""Rules 5 (second half), 6 and 10: what is surplus, dead or broken goes, and nothing is closed under a client."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fastapi_azure_pool.errors import ConnectionFailed
+from fastapi_azure_pool.pool import ConnectionState, SharedTransportConnection
+from tests.support import invariants
+from tests.support.clients import admit
+from tests.support.virtual_time import let_time_pass, wait_until_blocked
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fastapi_azure_pool.pool import ConnectionPool
+    from tests.support.pools import MakePool
+    from tests.support.scripted_connector import ScriptedConnector, TellingConnector, Transport
+
+
+class Broken(Exception):
+    """An error that breaks a connection."""
+
+
+async def test_idle_connections_above_min_size_drain_at_once(make_pool: MakePool, connector: ScriptedConnector) -> None:
+    """Idle for max_idle_seconds and not needed by min_size: closed, the longest idle first, without a successor."""
+    pool = make_pool(client_limit=1, min_size=1, max_size=3, max_idle_seconds=100)
+    clients = await admit(pool, 3)
+    await let_time_pass(150)
+    for client in clients:
+        client.leave()
+        await let_time_pass(1)
+    await let_time_pass(96.5)
+    assert pool.ready_connection_count == 3
+    await let_time_pass(1)
+    assert (pool.ready_connection_count, connector.created[0].times_closed) == (2, 1)
+    await let_time_pass(1)
+    assert (pool.ready_connection_count, connector.created[1].times_closed) == (1, 1)
+    assert connector.begun == 3
+
+
+async def test_a_connection_in_use_is_not_idle(make_pool: MakePool, connector: ScriptedConnector) -> None:
+    """However long a client stays, its connection is not retired for being idle; the time counts from its leaving."""
+    pool = make_pool(max_idle_seconds=10)
+    (client,) = await admit(pool)
+    await let_time_pass(1000)
+    client.leave()
+    await let_time_pass(9.5)
+    assert pool.ready_connection_count == 1
+    await let_time_pass(0.5)
+    assert pool.ready_connection_count == 0
+    assert connector.begun == 1
+
+
+async def test_none_keeps_idle_and_old_connections(make_pool: MakePool, connector: ScriptedConnector) -> None:
+    """With max_idle_seconds and max_lifespan_seconds None nothing is ever retired, and no timer is set."""
+    pool = make_pool(client_limit=1, max_idle_seconds=None)
+    for client in await admit(pool, 3):
+        client.leave()
+    await let_time_pass(1_000_000)
+    assert (pool.ready_connection_count, connector.begun) == (3, 3)
+    assert pool._generation._alarm._handle is None  # type: ignore[union-attr]
+
+
+async def test_a_surplus_goes_after_a_period_however_thin_the_clients_are_spread(
+    make_pool: MakePool, connector: ScriptedConnector
+) -> None:
+    """A pool whose peak over a whole idle period would fit fewer connections shrinks, though none was ever idle that long."""
+    pool = make_pool(client_limit=10, max_size=4, max_idle_seconds=100)
+    for client in await admit(pool, 40):
+        client.leave()
+    assert pool.ready_connection_count == 4
+    await let_time_pass(99)
+    for _ in range(120):  # One client a second: the choice sends it round all the connections.
+        (client,) = await admit(pool)
+        await let_time_pass(1)
+        client.leave()
+    assert pool.ready_connection_count == 1
+    assert connector.begun == 4
+
+
+async def test_a_peak_within_the_period_keeps_what_it_needed(make_pool: MakePool) -> None:
+    """One short peak in each idle period is enough to keep the connections it needs."""
+    pool = make_pool(client_limit=10, max_size=4, max_idle_seconds=100)
+    for _ in range(10):
+        clients = await admit(pool, 25)
+        await let_time_pass(1)
+        for client in clients:
+            client.leave()
+        await let_time_pass(59)
+    assert pool.ready_connection_count == 3
+
+
+async def test_shrinking_stops_at_min_size(make_pool: MakePool) -> None:
+    """The surplus is what exceeds min_size."""
+    pool = make_pool(client_limit=1, max_size=5, min_size=2, max_idle_seconds=100)
+    for client in await admit(pool, 5):
+        client.leave()
+    await let_time_pass(500)
+    assert pool.ready_connection_count == 2
+
+
+async def test_growth_and_shrinking_agree(make_pool: MakePool, connector: ScriptedConnector) -> None:
+    """What growth opened for so many clients is not surplus for as many: the pool does not open and close in turns."""
+    pool = make_pool(client_limit=10, grow_at=3, max_size=5, max_idle_seconds=50)
+    for _ in range(7):
+        await admit(pool)
+    await let_time_pass(1000)
+    assert (pool.ready_connection_count, connector.begun) == (3, 3)
+
+
+async def test_a_dead_connection_is_found_at_checkout(make_pool: MakePool, telling_connector: TellingConnector) -> None:
+    """A caller whose turn falls on a dead connection gets the next; the dead one is closed, and no checkout is counted for it."""
+    pool = make_pool(telling_connector, client_limit=2, min_size=3, max_size=3, max_concurrent_creates=3)
+    await pool.open()
+    telling_connector.dead |= set(telling_connector.created[:2])
+    (client,) = await admit(pool)
+    assert client.transport is telling_connector.created[2]
+    await wait_until_blocked()
+    assert [transport.number for transport in telling_connector.closed] == [0, 1]
+    assert (pool.stats().totals.checkouts, pool.stats().clients, pool.ready_connection_count) == (1, 1, 3)
+
+
+async def test_a_dead_connection_drains_under_its_clients(
+    make_pool: MakePool, telling_connector: TellingConnector
+) -> None:
+    """A connection found dead at checkout is not closed while others still hold it."""
+    pool = make_pool(telling_connector, client_limit=2, max_size=1)
+    (first,) = await admit(pool)
+    telling_connector.dead.add(first.transport)
+    (second,) = await admit(pool)
+    assert second.transport is not first.transport
+    assert (first.transport.times_closed, pool.stats().draining) == (0, 1)
+    first.leave()
+    await wait_until_blocked()
+    assert first.transport.times_closed == 1
+
+
+async def test_a_detector_that_raises_counts_as_dead(
+    make_pool: MakePool, telling_connector: TellingConnector, caplog: pytest.LogCaptureFixture
+) -> None:
+    """If is_closed() raises, the connection drains and the log says where, but not what: the text may be the SDK's."""
+    pool = make_pool(telling_connector, min_size=1)
+    await pool.open()
+    telling_connector.detection_error = RuntimeError("SharedAccessKey=hush")
+    (client,) = await admit(pool)
+    assert isinstance(client.error, ConnectionFailed)
+    assert (pool.stats().totals.closed, pool.ready_connection_count) == (1, 0)
+    assert "is_closed() raised RuntimeError" in caplog.text
+    assert "scripted_connector.py" in caplog.text
+    assert "hush" not in caplog.text
+
+
+async def test_a_detector_may_report_what_it_finds(make_pool: MakePool, telling_connector: TellingConnector) -> None:
+    """A connector whose is_closed() expires the connection by itself disturbs no checkout."""
+    pool = make_pool(telling_connector, client_limit=3, min_size=1)
+
+    class Expiring(type(telling_connector)):  # type: ignore[misc]
+        def is_closed(self, connection: Transport) -> bool:
+            if connection in self.dead:
+                pool.expire(connection)
+            return bool(super().is_closed(connection))
+
+    telling_connector.__class__ = Expiring
+    (first,) = await admit(pool)
+    telling_connector.dead.add(first.transport)
+    (second,) = await admit(pool)
+    assert second.transport is not first.transport
+    invariants.check(pool, leases=2)
+
+
+async def test_idle_connections_are_probed(make_pool: MakePool, telling_connector: TellingConnector) -> None:
+    """Every probe_seconds, is_closed is asked of the idle connections: a dead one is replaced before anyone meets it."""
+    telling_connector.probe_seconds = 1
+    pool = make_pool(telling_connector, client_limit=1, max_size=2, min_size=2, max_concurrent_creates=2)
+    await pool.open()
+    (client,) = await admit(pool)
+    asked = telling_connector.times_asked
+    await let_time_pass(10.5)
+    assert telling_connector.times_asked == asked + 10  # The one with a client is not asked.
+    telling_connector.dead |= set(telling_connector.created)
+    await let_time_pass(1)
+    assert [transport.number for transport in telling_connector.closed] == [1]
+    assert (client.transport.number, pool.ready_connection_count) == (0, 2)
+
+
+async def test_without_probe_seconds_only_checkouts_ask(
+    make_pool: MakePool, telling_connector: TellingConnector
+) -> None:
+    """A connector that sets no probe_seconds is asked when a connection is new, and then once for each checkout."""
+    pool = make_pool(telling_connector, min_size=1)
+    await pool.open()
+    await let_time_pass(200)
+    assert telling_connector.times_asked == 1
+    await admit(pool, 3)
+    assert telling_connector.times_asked == 4
+
+
+@pytest.mark.parametrize(
+    "named",
+    [lambda connection: connection.transport, lambda connection: connection],
+    ids=["what get gave", "the shared connection"],
+)
+async def test_expire_retires_without_closing_under_clients(
+    make_pool: MakePool, named: Callable[[SharedTransportConnection[Transport]], Transport]
+) -> None:
+    """An expired connection gets no new client, and is closed when its last one leaves."""
+    pool = make_pool(client_limit=3)
+    first, second = await admit(pool, 2)
+    connection = pool.connections[0]
+    pool.expire(named(connection))
+    pool.expire_conn(named(connection))  # Again changes nothing.
+    assert (connection.state, connection.should_close) == (ConnectionState.DRAINING, True)
+    (third,) = await admit(pool)
+    assert third.transport is not first.transport
+    await let_time_pass(1000)
+    first.leave()
+    await let_time_pass(1000)
+    assert connection.transport.times_closed == 0
+    second.leave()
+    await wait_until_blocked()
+    assert connection.transport.times_closed == 1
+    assert connection.state is ConnectionState.CLOSED
+
+
+async def test_expiring_what_the_pool_does_not_hold_changes_nothing(make_pool: MakePool) -> None:
+    """Unknown connections, and those of a pool that is not open, are ignored by expire and report."""
+    pool, other = make_pool(), make_pool()
+    (client,), (stranger,) = await admit(pool), await admit(other)
+    pool.expire(stranger.transport)
+    pool.report(stranger.transport, Broken())
+    make_pool().expire(client.transport)
+    make_pool().report(client.transport, Broken())
+    assert (pool.ready_connection_count, other.ready_connection_count) == (1, 1)
+    assert pool.stats().totals.reported_errors == 0
+
+
+async def test_a_fatal_error_that_leaves_the_body_retires_the_connection(
+    make_pool: MakePool, connector: ScriptedConnector
+) -> None:
+    """The connection drains, others on it finish, and the next caller gets another; a harmless error changes nothing."""
+    connector.fatal = (Broken,)
+    pool = make_pool(client_limit=2, max_size=1)
+    first, second = await admit(pool, 2)
+    first.leave(KeyError())
+    assert pool.ready_connection_count == 1
+    (third,) = await admit(pool)
+    third.leave(Broken("AccountKey=hush"))
+    assert pool.connections[0].state is ConnectionState.DRAINING
+    assert second.transport.times_closed == 0
+    (fourth,) = await admit(pool)
+    assert fourth.transport is not second.transport
+    last_error = pool.stats().last_error
+    assert last_error is not None
+    assert (last_error.type, last_error.seconds_ago) == ("Broken", 0)
+
+
+async def test_a_connection_broken_under_waiters_is_not_handed_on(
+    make_pool: MakePool, connector: ScriptedConnector
+) -> None:
+    """A place given back with a fatal error goes to nobody; who waits gets one on the successor."""
+    connector.fatal = (Broken,)
+    pool = make_pool(client_limit=1, max_size=1)
+    (holder,) = await admit(pool)
+    (waiter,) = await admit(pool)
+    holder.leave(Broken())
+    await wait_until_blocked()
+    assert waiter.transport.number == 1
+
+
+async def test_a_report_of_the_transport_retires_the_connection(
+    make_pool: MakePool, connector: ScriptedConnector, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What the transport saw counts though no client was told; every report is counted, only fatal ones retire."""
+    connector.fatal = (Broken,)
+    pool = make_pool(name="orders")
+    (client,) = await admit(pool)
+    pool.report(client.transport, OSError("429"))
+    assert pool.ready_connection_count == 1
+    pool.report(pool.connections[0], Broken("AccountKey=hush"))
+    assert pool.connections[0].state is ConnectionState.DRAINING
+    pool.report(client.transport, Broken())  # Of one that drains already.
+    assert pool.stats().totals.reported_errors == 3
+    assert client.transport.times_closed == 0
+    assert "pool orders: connection" in caplog.text
+    assert "is broken (Broken)" in caplog.text
+    assert "hush" not in caplog.text
+
+
+async def test_a_judge_that_raises_retires_the_connection(
+    make_pool: MakePool, connector: ScriptedConnector, caplog: pytest.LogCaptureFixture
+) -> None:
+    """If is_fatal() raises, the check-in goes through, the connection drains, and the log tells without the errors' texts."""
+    pool = make_pool()
+    (client,) = await admit(pool)
+    cause = Broken("AccountKey=hush")
+    connector.judgement_error = RuntimeError("about AccountKey=hush")
+    connector.judgement_error.__cause__ = cause
+    client.leave(cause)
+    await wait_until_blocked()
+    assert (client.transport.times_closed, pool.stats().clients) == (1, 0)
+    assert "is_fatal() raised RuntimeError" in caplog.text
+    assert "in is_fatal" in caplog.text
+    assert "hush" not in caplog.text
+
+
+async def test_one_bad_connection_takes_no_other_along(make_pool: MakePool, connector: ScriptedConnector) -> None:
+    """Retiring a connection leaves the others, and their clients, as they are."""
+    connector.fatal = (Broken,)
+    pool = make_pool(client_limit=1, max_size=3)
+    clients = await admit(pool, 3)
+    clients[1].leave(Broken())
+    await let_time_pass(1)
+    assert [transport.number for transport in connector.closed] == [1]
+    assert {connection.transport.number for connection in pool.connections} >= {0, 2}
+    assert pool.stats().clients == 2
+
+
+async def test_closing_a_connection_takes_close_timeout_at_most(
+    make_pool: MakePool, connector: ScriptedConnector, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A close() that hangs is cancelled after close_timeout, and the connection is done with."""
+    connector.close_seconds = None
+    pool = make_pool(close_timeout=3)
+    (client,) = await admit(pool)
+    client.leave()
+    pool.expire(client.transport)
+    await let_time_pass(2.5)
+    assert pool.stats().draining == 1
+    await let_time_pass(0.5)
+    assert (pool.stats().draining, pool.stats().totals.closed) == (0, 1)
+    assert "failed with TimeoutError" in caplog.text
+
+
+async def test_a_close_that_raises_is_logged_without_its_text(
+    make_pool: MakePool, connector: ScriptedConnector, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever close() raises, the connection is CLOSED, and the log names the type alone."""
+    connector.close_error = OSError("AccountKey=hush")
+    pool = make_pool()
+    (client,) = await admit(pool)
+    connection = pool.connections[0]
+    client.leave()
+    pool.expire(client.transport)
+    await wait_until_blocked()
+    assert connection.state is ConnectionState.CLOSED
+    assert f"closing connection {connection.id} failed with OSError" in caplog.text
+    assert "hush" not in caplog.text
+
+
+@pytest.fixture
+async def pool_at_its_cap(make_pool: MakePool, telling_connector: TellingConnector) -> ConnectionPool[Transport]:
+    """A pool of two READY connections and three that drain under clients who stay: five, its cap."""
+    telling_connector.fatal = (Broken,)
+    telling_connector.probe_seconds = 1
+    pool = make_pool(telling_connector, client_limit=1, max_size=2, min_size=2, max_idle_seconds=100)
+    await pool.open()
+    for _ in range(3):
+        (client,) = await admit(pool)
+        pool.expire(client.transport)
+        await wait_until_blocked()
+    return pool
+
+
+async def test_at_the_cap_retirement_for_age_waits(
+    pool_at_its_cap: ConnectionPool[Transport], telling_connector: TellingConnector
+) -> None:
+    """READY, OPENING and DRAINING stay within twice the limit plus one: there, idle connections stay, and no timer spins."""
+    pool = pool_at_its_cap
+    assert (pool.stats().ready, pool.stats().draining) == (2, 3)
+    await let_time_pass(1000)
+    assert (pool.stats().ready, pool.stats().draining, telling_connector.begun) == (2, 3, 5)
+
+
+async def test_at_the_cap_what_is_broken_drains_and_its_successor_waits(
+    pool_at_its_cap: ConnectionPool[Transport], telling_connector: TellingConnector
+) -> None:
+    """At the cap a fatal connection drains as ever; its successor is opened when another has been closed."""
+    pool = pool_at_its_cap
+    (client,) = await admit(pool)
+    (other,) = await admit(pool)
+    pool.report(client.transport, Broken())
+    pool.report(other.transport, Broken())
+    (late,) = await admit(pool)
+    invariants.check(pool, leases=5)
+    assert (pool.stats().ready, pool.stats().opening, pool.stats().draining) == (0, 0, 5)
+    assert late.is_waiting
+    client.leave()
+    await wait_until_blocked()
+    assert late.has_place
+    assert telling_connector.begun == 6
+
+
+async def test_at_the_cap_idle_connections_are_still_probed(
+    pool_at_its_cap: ConnectionPool[Transport], telling_connector: TellingConnector
+) -> None:
+    """A connection that dies at the cap is found by the probe, and makes room for its successor."""
+    idle = pool_at_its_cap.connections[0].transport
+    await let_time_pass(5)
+    telling_connector.dead.add(idle)
+    await let_time_pass(1)
+    assert idle.times_closed == 1
+    assert pool_at_its_cap.stats().ready == 2
+
+
+async def test_a_forgotten_pool_costs_no_task_and_one_timer(make_pool: MakePool) -> None:
+    """An idle pool has no task; all its times share one timer handle."""
+    pool = make_pool(min_size=3, max_size=9, max_concurrent_creates=9, max_idle_seconds=100, max_lifespan_seconds=1000)
+    await pool.open()
+    for client in await admit(pool, 50):
+        client.leave()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    live = [handle for handle in asyncio.get_running_loop()._scheduled if not handle.cancelled()]  # type: ignore[attr-defined]
+    assert len(live) == 1
+
+
+async def test_a_drained_connection_is_idle_since_its_last_client(make_pool: MakePool) -> None:
+    """The idle time of a DRAINING connection counts from its last client's leaving, not from an earlier one's."""
+    pool = make_pool(client_limit=1, close_timeout=50)
+    pool._connector.close_seconds = 40  # type: ignore[attr-defined]
+    (client,) = await admit(pool)
+    connection = pool.connections[0]
+    await let_time_pass(30)
+    pool.expire(client.transport)
+    await let_time_pass(5)
+    client.leave()
+    await let_time_pass(2)
+    assert connection.time_spent_idle == 2
+
+
+@pytest.fixture(autouse=True)
+def log_level(caplog: pytest.LogCaptureFixture) -> None:
+    """Catch what the pool logs."""
+    caplog.set_level(logging.DEBUG, "fastapi_azure_pool")
