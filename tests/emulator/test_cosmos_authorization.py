@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import hmac
+import time
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Self
 
@@ -99,9 +102,6 @@ async def test_signature_may_cover_the_date_header(
     azure: Emulator, signature: Callable[..., dict[str, str]], session: aiohttp.ClientSession
 ) -> None:
     """A client that cannot set x-ms-date may sign the Date header, which stands in the payload's last line."""
-    import hashlib
-    import hmac
-
     date = formatdate(usegmt=True)
     payload = f"get\ndbs\n\n\n{date.lower()}\n"
     digest = hmac.new(base64.b64decode(azure.cosmos_key), payload.encode(), hashlib.sha256).digest()
@@ -114,8 +114,6 @@ async def test_old_signature_is_forbidden(
     azure: Emulator, signature: Callable[..., dict[str, str]], session: aiohttp.ClientSession
 ) -> None:
     """A signature is good for 15 minutes around its date; after that it gets 403."""
-    import time
-
     for minutes, expected in ((-14, 200), (-16, 403), (14, 200), (16, 403)):
         date = formatdate(time.time() + 60 * minutes, usegmt=True)
         async with session.get(azure.cosmos_endpoint + "dbs", headers=signature("GET", "/dbs", date)) as response:
@@ -204,6 +202,15 @@ def test_tokens_are_remembered_up_to_a_bound() -> None:
     assert len(issuer._verified) <= 1_000
     with pytest.raises(InvalidToken, match="must be one string"):
         issuer.verify(issuer.issue(["a", "b"]))  # type: ignore[arg-type]  # wrong on purpose
+
+
+def test_remembered_token_expires_all_the_same() -> None:
+    """A token that was verified once is refused when its time has come."""
+    issuer = TokenIssuer()
+    token = issuer.issue("https://cosmos.azure.com", lifetime=-60)
+    issuer._verified[token] = ("https://cosmos.azure.com", time.time() - 60)
+    with pytest.raises(InvalidToken, match="expired"):
+        issuer.verify(token)
 
 
 async def test_tokens_signature_is_checked(azure: Emulator, session: aiohttp.ClientSession) -> None:

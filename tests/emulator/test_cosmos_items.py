@@ -145,6 +145,8 @@ async def test_replace_may_rename_but_not_move(orders: ContainerProxy) -> None:
     await orders.create_item({"id": "2", "customer_id": "ada"})
     renamed = await orders.replace_item("1", {"id": "3", "customer_id": "ada"})
     assert renamed["_rid"] == created["_rid"]
+    with pytest.raises(CosmosResourceNotFoundError):
+        await orders.read_item("1", "ada")
     assert sorted([item["id"] async for item in orders.read_all_items()]) == ["2", "3"]
     with pytest.raises(CosmosResourceExistsError):
         await orders.replace_item("3", {"id": "2", "customer_id": "ada"})

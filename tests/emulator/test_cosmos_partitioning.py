@@ -81,6 +81,8 @@ def test_equal_numbers_are_one_key_and_a_boolean_is_another() -> None:
     """1 and 1.0 are the same key, True is not."""
     assert SINGLE.extract({"key": 1}) == SINGLE.extract({"key": 1.0})
     assert SINGLE.extract({"key": 1}) != SINGLE.extract({"key": True})
+    (zero,), (negative,) = SINGLE.extract({"key": 0}), SINGLE.extract({"key": -0.0})
+    assert repr(zero) == repr(negative)
 
 
 @pytest.mark.parametrize("value", [[], {}, {"a": 1}, [1], 10**400])

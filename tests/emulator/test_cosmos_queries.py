@@ -65,6 +65,14 @@ async def test_filter_across_partitions(places: ContainerProxy) -> None:
     assert sorted(await ids(places.read_all_items())) == [f"i{n:02}" for n in range(30)]
 
 
+@pytest.mark.parametrize(
+    "condition", ["c.nothing = 1", "NOT (c.nothing = 1)", "c.n", "c.city > 1", "undefined", "null", "'true'"]
+)
+async def test_only_true_is_true(places: ContainerProxy, condition: str) -> None:
+    """A condition that is undefined, or any value but true, finds nothing."""
+    assert await rows(places.query_items(f"SELECT * FROM c WHERE {condition}")) == []
+
+
 @pytest.mark.parametrize("page_size", [1, 7, 30, 100, -1])
 async def test_pages_hold_what_was_asked_for(places: ContainerProxy, page_size: int) -> None:
     """No page is longer than asked for, and the pages together are the whole."""

@@ -116,6 +116,15 @@ async def test_container_made_again_is_noticed(azure: Emulator, client: CosmosCl
     assert [item["id"] async for item in orders.read_all_items()] == ["2"]
 
 
+async def test_request_meant_for_another_container_is_refused(signed: Signed, orders: ContainerProxy) -> None:
+    """A request that names the resource id it expects gets 400 with sub-status 1024 when the container has another."""
+    path = "/dbs/shop/colls/orders/docs"
+    rid = (await orders.read())["_rid"]
+    assert (await signed("GET", path, x_ms_cosmos_intended_collection_rid=rid))[0] == 200
+    status, answer, headers = await signed("GET", path, x_ms_cosmos_intended_collection_rid="AAAAAYAAAGM=")
+    assert (status, answer["code"], headers["x-ms-substatus"]) == (400, "BadRequest", "1024")
+
+
 async def test_partition_key_ranges_cover_the_hash_space(azure: Emulator, signed: Signed) -> None:
     """The ranges of a container go from "" to "FF" without gap or overlap, and are read as a change feed."""
     await azure.create_cosmos_container("shop", "wide", partition_key="/id", partitions=5)

@@ -136,6 +136,14 @@ async def test_data_and_ports_outlive_a_restart(connect_client: Callable[..., Co
         assert item["id"] == "1"
 
 
+async def test_answers_are_sent_at_once(azure: Emulator, session: aiohttp.ClientSession) -> None:
+    """Nagle's algorithm is off for every connection: with it, each answer would wait for the client's acknowledgement."""
+    async with session.get(azure.cosmos_endpoint):
+        (protocol,) = azure._servers["cosmos"]._state.connections
+        connected = protocol.transport.get_extra_info("socket")
+        assert connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
+
+
 async def test_starting_twice_is_refused(azure: Emulator) -> None:
     """A running emulator cannot be started again."""
     with pytest.raises(RuntimeError, match="runs already"):
