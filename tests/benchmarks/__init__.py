@@ -1,0 +1,1 @@
+"""Benchmarks against the library's peers: ``python -m tests.benchmarks``."""

@@ -1,0 +1,31 @@
+"""Local Azure with one order in it: the emulator's process of the end-to-end benchmark."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+
+from azure.cosmos.aio import CosmosClient
+
+from fastapi_azure_pool.emulator import Emulator
+
+from .loops import run_on
+from .orders_app import CONTAINER, DATABASE, SAMPLE
+
+
+async def serve() -> None:
+    """Serve until terminated; writes the endpoint and the key to standard output as JSON."""
+    stopped = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+    async with Emulator() as azure:
+        await azure.create_cosmos_container(DATABASE, CONTAINER, partition_key="/id")
+        async with CosmosClient(azure.cosmos_endpoint, azure.cosmos_key) as client:
+            container = client.get_database_client(DATABASE).get_container_client(CONTAINER)
+            await container.create_item({"id": "1", **SAMPLE})
+        print(json.dumps({"endpoint": azure.cosmos_endpoint, "key": azure.cosmos_key}), flush=True)
+        await stopped.wait()
+
+
+if __name__ == "__main__":
+    run_on("uvloop", serve())  # The cheaper it answers, the less it hides what differs between its clients.

@@ -1,0 +1,135 @@
+"""What a pool costs while nobody uses it: tasks, timers, memory."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import statistics
+import tracemalloc
+from typing import TYPE_CHECKING
+
+from fastapi_azure_pool import ConnectionPool
+
+from .measuring import Figure, Outcome, Spread, Table
+from .peers import Connection, OwnConnector
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+POOLS = 50
+"""Pools that are measured together, so that what Python allocates once is not laid at one pool's door."""
+CLIENTS = 100
+IDLE_SECONDS = 0.5
+"""The pools' max_idle_seconds: it is then that a pool trims what the load left."""
+
+
+class PreparedConnector(OwnConnector):
+    """Gives connections that were made before the measurement: the SDK's client is not the pool's memory."""
+
+    def __init__(self, connections: Sequence[Connection]) -> None:
+        super().__init__()
+        self._prepared = list(connections)
+
+    async def create(self) -> Connection:
+        return self._prepared.pop()
+
+
+async def run(*, is_quick: bool) -> Outcome:
+    """Count the tasks and timers of idle pools, and weigh them, fresh and after load."""
+    found = [await _weigh(connections=1) for _ in range(1 if is_quick else 3)]
+    large = await _weigh(connections=10)
+    return Outcome(
+        title="An idle pool",
+        how=(
+            f"{POOLS} pools at once, each with one ready connection, counted by the event loop and weighed by tracemalloc; "
+            f"the connections themselves are made before. Then {CLIENTS} clients hold a place in each, and it is weighed again "
+            "after the pool's timer has come round. Medians, per pool."
+        ),
+        figures=(
+            Figure("tasks", Spread.of([one.tasks for one in found]), at_most=0, form="{:.0f}"),
+            Figure("timer handles", Spread.of([one.timers for one in found]), at_most=1, form="{:.2f}"),
+            Figure(
+                "memory when fresh", Spread.of([one.fresh_bytes for one in found]), at_most=2048, form="{:,.0f} bytes"
+            ),
+            Figure(
+                "memory after load", Spread.of([one.used_bytes for one in found]), at_most=2048, form="{:,.0f} bytes"
+            ),
+        ),
+        tables=(
+            Table(
+                "By size",
+                ("ready connections", "fresh", "after load"),
+                tuple(
+                    (
+                        f"{size}",
+                        f"{statistics.median(one.fresh_bytes for one in weighed):,.0f} bytes",
+                        f"{statistics.median(one.used_bytes for one in weighed):,.0f} bytes",
+                    )
+                    for size, weighed in ((1, found), (10, [large]))
+                ),
+            ),
+        ),
+    )
+
+
+class Weight:
+    """What one pool costs on average: tasks, timer handles, and bytes before and after load."""
+
+    __slots__ = ("fresh_bytes", "tasks", "timers", "used_bytes")
+
+    def __init__(self, tasks: float, timers: float, fresh_bytes: float, used_bytes: float) -> None:
+        self.tasks = tasks
+        self.timers = timers
+        self.fresh_bytes = fresh_bytes
+        self.used_bytes = used_bytes
+
+
+async def _weigh(connections: int) -> Weight:
+    # Twice as many and more: the timer replaces the idle ones before they are weighed again.
+    connectors = [PreparedConnector([Connection() for _ in range(connections * 8)]) for _ in range(POOLS)]
+    for _ in range(2):  # The first time fills the interpreter's caches.
+        tasks, timers = len(asyncio.all_tasks()), _timers()
+        tracemalloc.start()
+        gc.collect()
+        before, _ = tracemalloc.get_traced_memory()
+        pools = [
+            ConnectionPool(
+                connector,
+                client_limit=CLIENTS,
+                max_size=connections,
+                min_size=connections,
+                max_concurrent_creates=connections,
+                max_idle_seconds=IDLE_SECONDS,
+            )
+            for connector in connectors
+        ]
+        for pool in pools:
+            await pool.open()
+        await asyncio.sleep(0)
+        gc.collect()
+        fresh = tracemalloc.get_traced_memory()[0] - before
+        counted = (len(asyncio.all_tasks()) - tasks, _timers() - timers)
+        for pool in pools:
+            await _load(pool)
+        # The loop keeps cancelled timers until their time has come or half of all are cancelled.
+        await asyncio.sleep(3.5 * IDLE_SECONDS)
+        gc.collect()
+        used = tracemalloc.get_traced_memory()[0] - before
+        tracemalloc.stop()
+        for pool in pools:
+            await pool.close()
+    return Weight(counted[0] / POOLS, counted[1] / POOLS, fresh / POOLS, used / POOLS)
+
+
+async def _load(pool: ConnectionPool[Connection]) -> None:
+    async def hold() -> None:
+        async with pool.get():
+            await asyncio.sleep(0)
+
+    await asyncio.gather(*(hold() for _ in range(CLIENTS)))
+
+
+def _timers() -> int:
+    loop = asyncio.get_running_loop()
+    scheduled: list[asyncio.TimerHandle] = loop._scheduled  # type: ignore[attr-defined]  # no public count of timers
+    return sum(not handle.cancelled() for handle in scheduled)
