@@ -1,0 +1,35 @@
+"""What the routes ask for, each under a name."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from azure.cosmos.aio import ContainerProxy
+from fastapi import Depends, Header, Query
+
+from example_app.paging import MAX_CONTINUATION_LENGTH
+from fastapi_azure_pool import pooled
+
+Orders = Annotated[ContainerProxy, Depends(pooled("orders"), scope="function")]
+"""The container of orders, over a pooled connection for this request."""
+
+IfMatch = Annotated[
+    str | None,
+    Header(
+        description="The `ETag` that the order had when you read it. Needed.",
+        examples=['"0000d826-0000-0700-0000-65e1a2b30000"'],
+    ),
+]
+"""The version that the client wants to change."""
+
+Limit = Annotated[int, Query(description="Orders on a page at most.", ge=1, le=100, examples=[20])]
+
+Continuation = Annotated[
+    str | None,
+    Query(
+        description="What the page before gave as `continuation`.",
+        min_length=1,
+        max_length=MAX_CONTINUATION_LENGTH,
+        examples=["eyJ0b2tlbiI6ICIrUklEOn4ifQ=="],
+    ),
+]

@@ -1,0 +1,134 @@
+"""Orders: place, read, list and change them."""
+
+from typing import Annotated, Any
+
+from azure.core import MatchConditions
+from azure.cosmos.exceptions import (
+    CosmosAccessConditionFailedError,
+    CosmosHttpResponseError,
+    CosmosResourceNotFoundError,
+)
+from fastapi import APIRouter, HTTPException, Path, Query, Response
+
+from example_app.dependencies import Continuation, IfMatch, Limit, Orders
+from example_app.models import CustomerId, NewOrder, Order, OrderChange, OrderId, OrderPage, customer_of
+from example_app.paging import MAX_TOKEN_KILOBYTES, unwrap, wrap
+from example_app.problems import document
+from fastapi_azure_pool import POOL_RESPONSES
+
+ETAG = {"ETag": {"description": "The order's version, for `If-Match`.", "schema": {"type": "string"}}}
+LOCATION = {"Location": {"description": "Where the order is.", "schema": {"type": "string"}}}
+NO_SUCH_ORDER = document(
+    "There is no order ada-18bd04e5a3c1f2005e1f0a9c.", description="There is no order with this id."
+)
+
+router = APIRouter(
+    prefix="/orders",
+    tags=["orders"],
+    responses={
+        422: document("The request is not valid.", description="The request is not valid; `errors` tells where."),
+        502: document("The database did not accept the service's request.", description="The database refused."),
+        **POOL_RESPONSES,
+    },
+)
+
+
+@router.post("", status_code=201, summary="Place an order", responses={201: {"headers": ETAG | LOCATION}})
+async def create_order(new_order: NewOrder, orders: Orders, response: Response) -> Order:
+    """Store a new order and give it with its id, its status and its total."""
+    order = Order.place(new_order)
+    item = await orders.create_item(order.model_dump(mode="json"))
+    response.headers["ETag"] = item["_etag"]
+    response.headers["Location"] = f"/orders/{order.id}"
+    return order
+
+
+@router.get("/{order_id}", summary="Read an order", responses={200: {"headers": ETAG}, 404: NO_SUCH_ORDER})
+async def read_order(order_id: Annotated[OrderId, Path()], orders: Orders, response: Response) -> Order:
+    """Give one order, and in `ETag` the version that it has."""
+    try:
+        item = await orders.read_item(order_id, partition_key=customer_of(order_id))
+    except CosmosResourceNotFoundError:
+        raise _no_such_order(order_id) from None
+    response.headers["ETag"] = item["_etag"]
+    return Order.model_validate(item)
+
+
+@router.get(
+    "",
+    summary="List a customer's orders",
+    responses={
+        400: document(
+            "The continuation is none that this list has given.", description="The continuation is not a valid one."
+        )
+    },
+)
+async def list_orders(
+    customer: Annotated[CustomerId, Query()], orders: Orders, limit: Limit = 20, continuation: Continuation = None
+) -> OrderPage:
+    """Give a page of a customer's orders, the newest first. It may hold fewer than `limit` and still not be the last."""
+    try:
+        token = None if continuation is None else unwrap(continuation)
+    except ValueError:
+        raise _bad_continuation() from None
+    pages: Any = orders.query_items(
+        "SELECT * FROM orders WHERE orders.customer_id = @customer ORDER BY orders.id DESC",
+        parameters=[{"name": "@customer", "value": customer}],
+        partition_key=customer,
+        max_item_count=limit,
+        continuation_token_limit=MAX_TOKEN_KILOBYTES,
+    ).by_page(token)
+    try:
+        items = [Order.model_validate(item) async for item in await anext(pages)]
+    except StopAsyncIteration:
+        return OrderPage(items=[], continuation=None)
+    except CosmosHttpResponseError as error:
+        if token is not None and error.status_code == 400:
+            raise _bad_continuation() from None
+        raise
+    next_token = pages.continuation_token
+    return OrderPage(items=items, continuation=wrap(next_token) if next_token else None)
+
+
+@router.patch(
+    "/{order_id}",
+    summary="Change an order",
+    responses={
+        200: {"headers": ETAG},
+        404: NO_SUCH_ORDER,
+        412: document("The order has changed. Read it again.", description="The order has another `ETag` by now."),
+        428: document("Send the order's ETag in If-Match.", description="`If-Match` is missing."),
+    },
+)
+async def change_order(
+    order_id: Annotated[OrderId, Path()],
+    change: OrderChange,
+    orders: Orders,
+    response: Response,
+    if_match: IfMatch = None,
+) -> Order:
+    """Change an order that nobody has changed since it was read."""
+    if not if_match:
+        raise HTTPException(428, "Send the order's ETag in If-Match.")
+    try:
+        item = await orders.patch_item(
+            order_id,
+            partition_key=customer_of(order_id),
+            patch_operations=[{"op": "set", "path": "/status", "value": change.status}],
+            etag=if_match,
+            match_condition=MatchConditions.IfNotModified,
+        )
+    except CosmosResourceNotFoundError:
+        raise _no_such_order(order_id) from None
+    except CosmosAccessConditionFailedError:
+        raise HTTPException(412, "The order has changed. Read it again.") from None
+    response.headers["ETag"] = item["_etag"]
+    return Order.model_validate(item)
+
+
+def _no_such_order(order_id: str) -> HTTPException:
+    return HTTPException(404, f"There is no order {order_id}.")
+
+
+def _bad_continuation() -> HTTPException:
+    return HTTPException(400, "The continuation is none that this list has given.")

@@ -1,0 +1,89 @@
+"""Which account the service uses, and how it authenticates."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+from fastapi.testclient import TestClient
+
+from example_app.app import create_app
+
+if TYPE_CHECKING:
+    import httpx2
+    import pytest
+
+    from fastapi_azure_pool.emulator import Emulator
+
+
+def test_without_an_account_it_says_so_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """With no settings the service runs on an emulator in its own process, says so in one line, and shows no key."""
+    with TestClient(create_app()) as shop:
+        pools = shop.get("/health/pools").json()
+    assert (pools["status"], pools["pools"]["orders"]["ready_connection_count"]) == ("pass", 1)
+    output = capsys.readouterr()
+    assert re.fullmatch(
+        r"No AZURE_COSMOS_ENDPOINT: using the local emulator at http://127\.0\.0\.1:\d+/ \(data is lost at exit\)\n",
+        output.out,
+    )
+    assert output.err == ""
+
+
+def test_database_and_container_hold_for_the_emulator_too(monkeypatch: pytest.MonkeyPatch, new_order: Any) -> None:
+    """The emulator gets the database and the container that the settings name."""
+    monkeypatch.setenv("AZURE_COSMOS_DATABASE", "tea")
+    monkeypatch.setenv("AZURE_COSMOS_CONTAINER", "sales")
+    with TestClient(create_app()) as shop:
+        assert shop.post("/orders", json=new_order).status_code == 201
+
+
+def test_proxy_of_the_environment_does_not_hide_the_emulator(
+    monkeypatch: pytest.MonkeyPatch, new_order: dict[str, Any]
+) -> None:
+    """A proxy that the environment names, and that leads nowhere, keeps nobody from the demo."""
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with TestClient(create_app()) as shop:
+        assert shop.post("/orders", json=new_order).status_code == 201
+
+
+async def test_an_account_is_used_with_the_default_credential(
+    azure: Emulator,
+    remote_shop: httpx2.AsyncClient,
+    new_order: dict[str, Any],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """With AZURE_COSMOS_ENDPOINT the order goes to that account, with a token that DefaultAzureCredential asked for once."""
+    placed = await remote_shop.post("/orders", json=new_order)
+    read = await remote_shop.get(placed.headers["Location"])
+    assert (placed.status_code, read.status_code, read.json()) == (201, 200, placed.json())
+    assert azure.cosmos_requests.count("POST", "/dbs/shop/colls/orders/docs") == 1
+    assert [request.status for request in azure.token_requests if request.resource] == [200]
+    assert capsys.readouterr().out == ""
+
+
+def test_production_loads_no_emulator() -> None:
+    """A process with AZURE_COSMOS_ENDPOINT never imports the emulator, one without it never azure-identity's credentials."""
+    script = """
+import asyncio, sys
+from example_app.app import create_app
+from example_app.connections import connect
+from example_app.settings import Settings
+
+async def main():
+    create_app()
+    async with connect(Settings()) as clients:
+        print(*clients)
+    print(*(name in sys.modules for name in ("azure.identity.aio", "fastapi_azure_pool.emulator")))
+
+asyncio.run(main())
+"""
+    command = [sys.executable, "-c", script]
+    environment = {"AZURE_COSMOS_ENDPOINT": "https://shop.documents.azure.com"}
+    remote = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert (remote.stdout, remote.stderr) == ("orders\nTrue False\n", "")
+    local = subprocess.run(command, env={}, capture_output=True, text=True, check=True)
+    assert local.stdout.splitlines()[1:] == ["orders", "False True"]
