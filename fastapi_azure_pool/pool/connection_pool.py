@@ -334,8 +334,10 @@ class ConnectionPool(Generic[ConnT]):
         try:
             await generation.finish_closing()
         finally:
-            self._counters.checkouts += generation.ledger.taken
-            self._forget(PoolState.CLOSED)
+            # Unless the event loop went first and the pool has moved on.
+            if self._generation is generation:
+                self._counters.checkouts += generation.ledger.taken
+                self._forget(PoolState.CLOSED)
 
     def _find(
         self, connection: ConnT | SharedTransportConnection[ConnT]

@@ -120,6 +120,8 @@ class PoolTasks(Generic[ConnT]):
                 # At its first checkout this would come too late: the next would be opened without a pause, and so on.
                 if self._connector.is_closed(connection.transport):
                     raise ConnectionError("the connector's is_closed() says that the new connection is dead")
+        except GeneratorExit:
+            raise  # The event loop was closed over it: nothing can be opened or closed any more.
         except BaseException as error:
             self._fail(connection, error)
             if has_transport:

@@ -12,7 +12,7 @@ import pytest
 from fastapi_azure_pool.pool import ConnectionPool
 from tests.support import invariants
 from tests.support.scripted_connector import ScriptedConnector, TellingConnector, Transport
-from tests.support.virtual_time import VirtualTimeLoop
+from tests.support.virtual_time import VirtualTimeLoop, virtual_loop
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -46,8 +46,7 @@ async def telling_connector() -> TellingConnector:
 @pytest.fixture
 async def make_pool(connector: ScriptedConnector) -> AsyncIterator[MakePool]:
     """Make pools of the scripted connector, or of another; afterwards each is closed, and must have left nothing behind."""
-    loop = asyncio.get_running_loop()
-    assert isinstance(loop, VirtualTimeLoop)
+    loop = virtual_loop()
     made: list[tuple[ConnectionPool[Transport], ScriptedConnector]] = []
 
     def make(connector: ScriptedConnector = connector, **sizes: Any) -> ConnectionPool[Transport]:

@@ -11,12 +11,13 @@ import pytest
 
 from fastapi_azure_pool.errors import ConnectionsExhausted
 from tests.support.clients import Client, admit
+from tests.support.scripted_connector import ScriptedConnector, Transport
 from tests.support.virtual_time import let_time_pass, wait_until_blocked
 
 if TYPE_CHECKING:
     from fastapi_azure_pool.pool import ConnectionPool
     from tests.support.pools import MakePool
-    from tests.support.scripted_connector import ScriptedConnector, TellingConnector, Transport
+    from tests.support.scripted_connector import TellingConnector
 
 
 @pytest.fixture
@@ -114,18 +115,17 @@ async def test_a_place_that_only_the_cancelled_wait_for_is_free(full_pool: Conne
     assert (await admit(full_pool))[0].has_place
 
 
-async def test_an_opened_connection_that_only_the_cancelled_wait_for_is_free(
-    make_pool: MakePool, connector: ScriptedConnector
-) -> None:
+async def test_an_opened_connection_that_only_the_cancelled_wait_for_is_free(make_pool: MakePool) -> None:
     """A connection that becomes ready in the moment its only caller is cancelled has no client."""
-    connector.create_seconds = 1
-    pool = make_pool()
+
+    class Cancelling(ScriptedConnector):
+        async def create(self) -> Transport:
+            await asyncio.sleep(1)
+            waiter.entering.cancel()
+            return await super().create()
+
+    pool = make_pool(Cancelling())
     (waiter,) = await admit(pool)
-    # In the same turn of the loop as create(), and before it.
-    asyncio.get_running_loop().call_at(asyncio.get_running_loop().time() + 1, waiter.entering.cancel)
-    opening = next(iter(pool._generation.tasks.opening.values()))  # type: ignore[union-attr]
-    assert opening is not None
-    opening.add_done_callback(lambda _: waiter.entering.cancel())
     await let_time_pass(1)
     assert waiter.entering.cancelled()
     assert (pool.stats().ready, pool.stats().clients, pool.stats().waiting) == (1, 0, 0)

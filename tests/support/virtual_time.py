@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 END_OF_TIME = 10_000_000.0
 """Seconds on the clock at which a test that still waits is taken to wait for ever."""
@@ -18,12 +21,16 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
     Attributes:
         now: Seconds on the clock.
+        turn: How often the loop has turned.
+        interruptions: What to do at the beginning of a turn, by its number.
         blocked_waiters: To be woken when nothing can go on without time passing.
         complaints: What asyncio would only log: errors of callbacks, and of tasks that nobody looked at.
     """
 
     def __init__(self) -> None:
         self.now = 1000.0
+        self.turn = 0
+        self.interruptions: dict[int, Callable[[], object]] = {}
         self.blocked_waiters: list[asyncio.Future[None]] = []
         self.complaints: list[dict[str, Any]] = []
         super().__init__(_JumpingSelector(self))
@@ -49,6 +56,10 @@ class _JumpingSelector(selectors.SelectSelector):
         """Give what is readable now; else wake who waits for the loop to be blocked; else move the clock."""
         loop = self._loop
         events = super().select(0)
+        loop.turn += 1
+        if (interrupt := loop.interruptions.pop(loop.turn, None)) is not None:
+            interrupt()
+            return events
         if events or (timeout is not None and timeout <= 0):
             self._turns += 1
             if self._turns > TURNS_WITHOUT_TIME:
@@ -67,10 +78,16 @@ class _JumpingSelector(selectors.SelectSelector):
         return []
 
 
-async def wait_until_blocked() -> None:
-    """Wait until no task can go on without time passing."""
+def virtual_loop() -> VirtualTimeLoop:
+    """Give the running loop."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, VirtualTimeLoop)
+    return loop
+
+
+async def wait_until_blocked() -> None:
+    """Wait until no task can go on without time passing."""
+    loop = virtual_loop()
     blocked: asyncio.Future[None] = loop.create_future()
     loop.blocked_waiters.append(blocked)
     await blocked
