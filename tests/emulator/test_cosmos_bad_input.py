@@ -214,7 +214,7 @@ bodies = st.sampled_from(
 )
 
 
-@settings(max_examples=500, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.sampled_from(["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE"]),
     st.sampled_from(["", "/dbs/shop", ITEMS, f"{ITEMS}/1", "/dbs/shop/colls/orders"])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from azure.cosmos import PartitionKey as SdkPartitionKey
 from azure.cosmos.partition_key import _Undefined
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastapi_azure_pool.emulator.cosmos.errors import CosmosError
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     from fastapi_azure_pool.emulator import Emulator
 
+# a busy machine is no failure
+no_deadline = settings(deadline=None)
+
 SINGLE = PartitionKeyDefinition.parse({"paths": ["/key"]})
 values = (
     st.text(max_size=40).filter(lambda text: text.isprintable())
@@ -33,6 +36,7 @@ values = (
 )
 
 
+@no_deadline
 @given(values)
 def test_hash_is_the_sdks(value: Any) -> None:
     """A key hashes to the place that the SDK computes for it, whatever its type and length."""
@@ -48,6 +52,7 @@ def test_undefined_hashes_as_the_sdk_says() -> None:
     assert effective_partition_key((None,)) != expected
 
 
+@no_deadline
 @given(st.lists(values, min_size=1, max_size=3))
 def test_hierarchical_hash_is_the_sdks(components: list[Any]) -> None:
     """A hierarchical key, or its beginning, hashes to the SDK's place, component by component."""
@@ -59,6 +64,7 @@ def test_hierarchical_hash_is_the_sdks(components: list[Any]) -> None:
     assert effective_partition_key(key, is_hierarchical=True) == expected
 
 
+@no_deadline
 @given(st.integers(1, 100), values)
 def test_every_place_is_in_one_range(count: int, value: Any) -> None:
     """However many partitions there are, each key lies in exactly one."""

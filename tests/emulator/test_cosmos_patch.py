@@ -6,12 +6,15 @@ import copy
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastapi_azure_pool.emulator.cosmos.errors import CosmosError
 from fastapi_azure_pool.emulator.cosmos.partitioning import PartitionKeyDefinition
 from fastapi_azure_pool.emulator.cosmos.patch import MAX_OPERATIONS, apply_patch
+
+# a busy machine is no failure
+no_deadline = settings(deadline=None)
 
 KEY = PartitionKeyDefinition.parse({"paths": ["/customer/id"]})
 
@@ -144,6 +147,7 @@ operations = st.fixed_dictionaries(
 )
 
 
+@no_deadline
 @given(st.dictionaries(st.sampled_from(["a", "b", "id", "customer"]), json_values), st.lists(operations, max_size=4))
 def test_any_patch_applies_or_is_refused(document: dict[str, Any], patches: list[dict[str, Any]]) -> None:
     """Whatever is patched with whatever, the result is a document or the specific error, and the original is unharmed."""

@@ -34,8 +34,6 @@ async def test_it_tells_how_to_connect_and_stops_at_an_interrupt() -> None:
     ]
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        "-X",
-        "dev",
         "-m",
         "fastapi_azure_pool.emulator",
         *arguments,

@@ -50,7 +50,7 @@ async def test_sdk_waits_and_tries_a_throttled_request_again(
         fault = azure.faults.throttle(retry_after=0.05, times=3, path=f"{ITEMS}/*")
         started = time.perf_counter()
         assert (await orders.read_item("1", "ada"))["id"] == "1"
-        assert 0.15 <= time.perf_counter() - started < 1
+        assert 0.15 <= time.perf_counter() - started < 5
         assert fault.strikes == 3
 
 
@@ -135,7 +135,7 @@ async def test_delays_add_up_and_the_answer_is_the_usual_one(azure: Emulator, or
     second = azure.faults.delay(0.05, service="cosmos", path=f"{ITEMS}/*")
     started = time.perf_counter()
     assert (await orders.read_item("1", "ada"))["id"] == "1"
-    assert 0.1 <= time.perf_counter() - started < 1
+    assert 0.1 <= time.perf_counter() - started < 5
     assert (first.strikes, second.strikes) == (1, 1)
 
 
