@@ -56,6 +56,7 @@ class SharedCredential:
             raise TypeError("a SharedCredential needs a credential, or a factory that makes one")
         self._credential = credential
         self._factory = factory
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._requests: dict[Hashable, asyncio.Task[Any]] = {}
 
     async def get_token(
@@ -66,7 +67,7 @@ class SharedCredential:
         enable_cae: bool = False,
         **options: Any,
     ) -> AccessToken:
-        """Give a token for these scopes, as the credential behind it does.
+        """Give a token for these scopes, as the credential behind it does, also where that has `get_token_info` only.
 
         Raises:
             azure.core.exceptions.ClientAuthenticationError: The credential cannot get one, or is being closed.
@@ -76,8 +77,11 @@ class SharedCredential:
         if enable_cae:
             asked["enable_cae"] = True
         asked = {name: value for name, value in asked.items() if value is not None}
-        credential = self._get_credential()
-        return await self._share(AccessToken, _key(scopes, asked), lambda: _ask(credential.get_token(*scopes, **asked)))
+        get_token = getattr(self._get_credential(), "get_token", None)
+        if get_token is None:
+            info = await self.get_token_info(*scopes, options=cast("TokenRequestOptions", asked))
+            return AccessToken(info.token, info.expires_on)
+        return await self._share(AccessToken, _key(scopes, asked), lambda: _ask(get_token(*scopes, **asked)))
 
     async def get_token_info(self, *scopes: str, options: TokenRequestOptions | None = None) -> AccessTokenInfo:
         """Give a token for these scopes with what is known about it, also where the credential itself has `get_token` only.
@@ -86,8 +90,7 @@ class SharedCredential:
             azure.core.exceptions.ClientAuthenticationError: The credential cannot get one, or is being closed.
             TypeError: The credential turns out to be a sync one.
         """
-        credential = self._get_credential()
-        get_token_info = getattr(credential, "get_token_info", None)
+        get_token_info = getattr(self._get_credential(), "get_token_info", None)
         if get_token_info is None:
             token = await self.get_token(*scopes, **(options or {}))
             return AccessTokenInfo(token.token, token.expires_on)
@@ -97,6 +100,7 @@ class SharedCredential:
 
     async def close(self) -> None:
         """End token requests under way, and close the credential if it was made here."""
+        self._move_to_running_loop()
         for request in tuple(self._requests.values()):
             request.cancel()
         await asyncio.gather(*self._requests.values(), return_exceptions=True)
@@ -118,7 +122,16 @@ class SharedCredential:
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"
 
+    def _move_to_running_loop(self) -> None:
+        """Leave behind what was made on an event loop that is gone: it can neither be used on another one nor be closed."""
+        if self._loop is not None and self._loop.is_closed():
+            self._requests.clear()
+            if self._factory is not None:
+                self._credential = None
+        self._loop = asyncio.get_running_loop()
+
     def _get_credential(self) -> AsyncTokenCredential:
+        self._move_to_running_loop()
         credential = self._credential
         if credential is None and self._factory is not None:
             credential = self._factory()

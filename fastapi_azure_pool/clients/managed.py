@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
+from contextlib import AsyncExitStack
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypedDict
 
+from fastapi_azure_pool.errors import WrongLoopError
 from fastapi_azure_pool.pool import AbstractConnector, ConnectionPool
 from fastapi_azure_pool.pool.connector import ConnT
 
@@ -94,7 +97,7 @@ class ManagedClient(Generic[ConnT]):
         close_timeout: float = 5.0,
     ) -> None:
         self.service = service
-        self.pool_get_timeout = pool_get_timeout
+        self.pool_get_timeout = _checked_timeout(pool_get_timeout)
         self.pool: ConnectionPool[ConnT] = ConnectionPool(
             connector,
             client_limit=client_limit,
@@ -135,8 +138,9 @@ class ManagedClient(Generic[ConnT]):
         Raises:
             PoolError: Any that `ConnectionPool.open` raises.
         """
-        if self._closing is not None:
-            await asyncio.shield(self._closing)
+        closing = self._closing_here()
+        if closing is not None:
+            await asyncio.shield(closing)
         await self.pool.open(self._fill_seconds)
 
     async def close(self, drain_seconds: float = 10.0) -> None:
@@ -144,8 +148,11 @@ class ManagedClient(Generic[ConnT]):
 
         Args:
             drain_seconds: Seconds that clients may go on; after that their connections are closed under them.
+
+        Raises:
+            WrongLoopError: The client is open on another event loop, where it stays so.
         """
-        closing = self._closing
+        closing = self._closing_here()
         if closing is None:
             closing = asyncio.get_running_loop().create_task(
                 self._shut_down(drain_seconds), name=f"close {self!r}", context=Context()
@@ -171,16 +178,38 @@ class ManagedClient(Generic[ConnT]):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.service} {self.pool!r}>"
 
+    def _closing_here(self) -> asyncio.Task[None] | None:
+        """Give the task that is closing the client, if there is one.
+
+        Raises:
+            WrongLoopError: It is closing on another event loop.
+        """
+        closing = self._closing
+        if closing is not None and closing.get_loop() is not asyncio.get_running_loop():
+            if not closing.get_loop().is_closed():
+                raise WrongLoopError(self.pool.name)
+            closing = self._closing = None  # It will never end.
+        return closing
+
     async def _shut_down(self, drain_seconds: float) -> None:
         try:
-            await self.pool.close(drain_seconds)
-        finally:
-            try:
+            async with AsyncExitStack() as afterwards:
                 if self._shared is not None:
-                    await self._shared.close()
-            finally:
-                self._closing = None
+                    afterwards.push_async_callback(self._shared.close)
+                try:
+                    await self.pool.close(drain_seconds)
+                except WrongLoopError:
+                    afterwards.pop_all()  # Its connections go on using it.
+                    raise
+        finally:
+            self._closing = None
 
 
 AnyManagedClient = ManagedClient[Any]
 """A managed client of any kind of connection."""
+
+
+def _checked_timeout(value: object) -> float | None:
+    if value is None or (isinstance(value, (int, float)) and not math.isnan(value)):
+        return value
+    raise ValueError(f"pool_get_timeout must be a number of seconds, or None to wait for ever, not {value!r}")

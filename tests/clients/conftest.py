@@ -1,0 +1,72 @@
+"""An emulator, what is needed to connect to it, and the check that nothing is left of a test."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from fastapi_azure_pool.emulator import Emulator
+from tests.clients.credentials import CountingCredential
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+# What aiohttp and azure-identity look at; a test sets what it needs of it.
+ENVIRONMENT = (
+    "ALL_PROXY",
+    "AZURE_CLIENT_ID",
+    "AZURE_FEDERATED_TOKEN_FILE",
+    "AZURE_POD_IDENTITY_AUTHORITY_HOST",
+    "AZURE_TENANT_ID",
+    "AZURE_TOKEN_CREDENTIALS",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "IDENTITY_ENDPOINT",
+    "IDENTITY_HEADER",
+    "MSI_ENDPOINT",
+    "NETRC",
+    "NO_PROXY",
+)
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No proxy, no netrc file and no identity in the environment."""
+    for name in ENVIRONMENT:
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+
+
+@pytest.fixture(autouse=True)
+async def nothing_is_left() -> AsyncIterator[None]:
+    """Every test ends without a task, without an unclosed session, and without an error that only asyncio has seen."""
+    complaints: list[dict[str, Any]] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: complaints.append(context))
+    CountingCredential.made.clear()
+    yield
+    gc.collect()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert complaints == []
+
+
+@pytest.fixture
+async def azure() -> AsyncIterator[Emulator]:
+    """An emulator with the container shop/orders."""
+    async with Emulator() as azure:
+        await azure.create_cosmos_container("shop", "orders", partition_key="/customer_id")
+        yield azure
+
+
+@pytest.fixture
+async def azure_with_tls(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Emulator]:
+    """An emulator that takes tokens as well, with the container shop/orders; azure-identity finds its token endpoint."""
+    async with Emulator(tls=True) as azure:
+        await azure.create_cosmos_container("shop", "orders", partition_key="/customer_id")
+        for name, value in azure.environment.items():
+            monkeypatch.setenv(name, value)
+        yield azure
