@@ -139,22 +139,31 @@ async def test_a_cancelled_waiter_that_is_sent_away_in_the_same_moment_is_cancel
 
 
 @pytest.mark.parametrize("error", [None, OSError()], ids=["filled", "failed"])
-async def test_a_cancelled_open_leaves_no_future_behind(make_pool: MakePool, error: OSError | None) -> None:
-    """open() that is cancelled in the moment the pool is filled, or fails to be, leaves no error that nobody looks at."""
+@pytest.mark.parametrize("is_first", [True, False], ids=["just before", "just after"])
+async def test_cancelled_in_the_moment_of_the_answer(
+    make_pool: MakePool, error: OSError | None, is_first: bool
+) -> None:
+    """Who is cancelled as the pool is filled, or fails to be, is cancelled, and leaves no error that nobody looks at."""
 
     class Cancelling(ScriptedConnector):
         async def create(self) -> Transport:
             await asyncio.sleep(1)
-            asyncio.get_running_loop().call_soon(opening.cancel)  # Runs before open() has woken.
+            for task in (opening, waiter.entering):
+                if is_first:
+                    task.cancel()
+                else:
+                    asyncio.get_running_loop().call_soon(task.cancel)  # Runs after the answer, and before they wake.
             return await super().create()
 
     connector = Cancelling()
     connector.create_error = error
     pool = make_pool(connector, min_size=1)
     opening = asyncio.create_task(pool.open())
-    await asyncio.wait([opening])
-    assert opening.cancelled()
+    waiter = Client(pool)
+    await asyncio.wait([opening, waiter.entering])
+    assert (opening.cancelled(), waiter.entering.cancelled()) == (True, True)
     assert pool._generation._fillers == {}  # type: ignore[union-attr]
+    assert (pool.stats().waiting, pool.stats().clients) == (0, 0)
 
 
 async def test_a_time_limit_around_a_checkout_is_seen_by_who_set_it(make_pool: MakePool) -> None:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fastapi_azure_pool.errors import ConnectionFailed, WrongLoopError
+from fastapi_azure_pool.errors import ConnectionFailed, PoolClosed, WrongLoopError
 from fastapi_azure_pool.pool import ConnectionPool, ConnectionState, PoolState
 from tests.support import invariants
 from tests.support.clients import Client, admit
+from tests.support.eager_tasks import eager_task_factory
 from tests.support.scripted_connector import ScriptedConnector, TellingConnector, Transport
 from tests.support.virtual_time import VirtualTimeLoop, let_time_pass, wait_until_blocked
 
@@ -211,10 +212,10 @@ def test_a_loop_closed_over_a_close_disturbs_nobody() -> None:
 
 @pytest.fixture(params=["lazy", "eager"])
 async def with_eager_tasks(request: pytest.FixtureRequest) -> AsyncIterator[None]:
-    """Run tasks lazily, and, from Python 3.12 on, eagerly: what need not wait is then finished within create_task()."""
+    """Run tasks lazily, and eagerly: what need not wait is then finished within create_task()."""
     loop = asyncio.get_running_loop()
     if request.param == "eager":
-        loop.set_task_factory(getattr(asyncio, "eager_task_factory", None))
+        loop.set_task_factory(eager_task_factory)
     yield
     loop.set_task_factory(None)
 
@@ -277,4 +278,21 @@ async def test_closing_what_need_not_wait(make_pool: MakePool, connector: Script
     await pool.open()
     await use(pool)
     await pool.close()
+    invariants.every_connection_was_closed_exactly_once(connector)
+
+
+@pytest.mark.usefixtures("with_eager_tasks")
+async def test_a_connector_that_closes_its_own_pool_gets_its_way(make_pool: MakePool) -> None:
+    """A create() that awaits the pool's close() is cancelled, or outlived, and what it returns is closed."""
+
+    class Closing(ScriptedConnector):
+        async def create(self) -> Transport:
+            await pool.close(0)
+            return await super().create()
+
+    pool = make_pool(connector := Closing(), close_timeout=1)
+    (client,) = await admit(pool)
+    await let_time_pass(3)
+    assert isinstance(client.error, PoolClosed)
+    assert pool.state is PoolState.CLOSED
     invariants.every_connection_was_closed_exactly_once(connector)

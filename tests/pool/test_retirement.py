@@ -12,7 +12,7 @@ from fastapi_azure_pool.errors import ConnectionFailed
 from fastapi_azure_pool.pool import ConnectionState, SharedTransportConnection
 from tests.support import invariants
 from tests.support.clients import admit
-from tests.support.scripted_connector import TellingConnector, Transport
+from tests.support.scripted_connector import ScriptedConnector, TellingConnector, Transport
 from tests.support.virtual_time import let_time_pass, wait_until_blocked
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from fastapi_azure_pool.pool import ConnectionPool
     from tests.support.pools import MakePool
-    from tests.support.scripted_connector import ScriptedConnector
 
 
 class Broken(Exception):
@@ -74,14 +73,47 @@ async def test_a_surplus_goes_after_a_period_however_thin_the_clients_are_spread
     pool = make_pool(client_limit=10, max_size=4, max_idle_seconds=100)
     for client in await admit(pool, 40):
         client.leave()
-    assert pool.ready_connection_count == 4
-    await let_time_pass(99)
-    for _ in range(120):  # One client a second: the choice sends it round all the connections.
+    counts = {}
+    for second in range(201):  # One client a second: the choice sends it round all the connections.
+        counts[second] = pool.ready_connection_count
         (client,) = await admit(pool)
         await let_time_pass(1)
         client.leave()
-    assert pool.ready_connection_count == 1
+    assert (counts[0], counts[101], counts[199], pool.ready_connection_count) == (4, 4, 4, 1)
     assert connector.begun == 4
+
+
+async def test_connections_that_came_too_late_for_anybody_go_with_the_first_period(make_pool: MakePool) -> None:
+    """Where nobody took a place in a whole idle period, every connection is surplus, the younger ones too."""
+
+    class Uneven(ScriptedConnector):
+        async def create(self) -> Transport:
+            await asyncio.sleep(2 + self.begun)
+            return await super().create()
+
+    connector = Uneven()
+    pool = make_pool(connector, client_limit=1, max_concurrent_creates=2, max_idle_seconds=100)
+    opening = await admit(pool, timeout=1)
+    await let_time_pass(0.5)
+    await admit(pool, timeout=1)
+    await let_time_pass(2)
+    assert (opening[0].error is not None, pool.ready_connection_count) == (True, 2)
+    await let_time_pass(99)
+    assert pool.ready_connection_count == 2
+    await let_time_pass(0.5)
+    assert pool.ready_connection_count == 0
+
+
+async def test_a_surplus_drains_under_its_clients(make_pool: MakePool) -> None:
+    """Connections that are surplus because clients are few and spread drain like others: nobody loses their place."""
+    pool = make_pool(client_limit=10, max_size=3, max_idle_seconds=100)
+    clients = await admit(pool, 30)
+    for client in clients[1:]:
+        client.leave()
+    await admit(pool, 2)
+    assert [connection.current_client_count for connection in pool.connections] == [1, 1, 1]
+    await let_time_pass(201)
+    assert (pool.stats().ready, pool.stats().draining, pool.stats().clients) == (1, 2, 3)
 
 
 async def test_a_peak_within_the_period_keeps_what_it_needed(make_pool: MakePool) -> None:
@@ -272,11 +304,13 @@ async def test_a_close_that_raises_is_logged_without_its_text(
     assert "hush" not in caplog.text
 
 
-@pytest.fixture
-async def pool_at_its_cap(make_pool: MakePool, telling_connector: TellingConnector) -> ConnectionPool[Transport]:
+@pytest.fixture(params=[None, 1])
+async def pool_at_its_cap(
+    make_pool: MakePool, telling_connector: TellingConnector, request: pytest.FixtureRequest
+) -> ConnectionPool[Transport]:
     """A pool of two READY connections and three that drain under clients who stay: five, its cap."""
     telling_connector.fatal = (Broken,)
-    telling_connector.probe_seconds = 1
+    telling_connector.probe_seconds = request.param
     pool = make_pool(telling_connector, client_limit=1, max_size=2, min_size=2, max_idle_seconds=100)
     await pool.open()
     for _ in range(3):
@@ -315,6 +349,7 @@ async def test_at_the_cap_what_is_broken_drains_and_its_successor_waits(
     assert telling_connector.begun == 6
 
 
+@pytest.mark.parametrize("pool_at_its_cap", [1], indirect=True)
 async def test_at_the_cap_idle_connections_are_still_probed(
     pool_at_its_cap: ConnectionPool[Transport], telling_connector: TellingConnector
 ) -> None:
