@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import base64
-import binascii
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Unpack
 from urllib.parse import urlsplit
@@ -187,9 +186,11 @@ class Cosmos:
         connection_string: str | None = None,
     ) -> None:
         access = CosmosAccess(endpoint, dbname, container_name, credential_factory, credential, connection_string)
+        connector = CosmosConnector(access)
         self._client = ManagedClient(
-            CosmosConnector(access), service="cosmos", shared=access.shared, max_size=1, max_idle_seconds=None
+            connector, service="cosmos", shared=access.shared, max_size=1, max_idle_seconds=None
         )
+        connector.report = self._client.pool.report
 
     @asynccontextmanager
     async def get_container_client(self) -> AsyncIterator[ContainerProxy]:
@@ -264,8 +265,9 @@ class ManagedCosmos(ManagedClient[ContainerProxy]):
         return self._connector.throttled_count
 
 
-def _parse_connection_string(text: str) -> tuple[str, str]:
-    fields = dict(part.split("=", 1) for part in text.split(";") if "=" in part)
+def _parse_connection_string(text: object) -> tuple[str, str]:
+    parts = text.split(";") if isinstance(text, str) else ()
+    fields = dict(part.split("=", 1) for part in parts if "=" in part)
     endpoint, key = fields.get("AccountEndpoint"), fields.get("AccountKey")
     if not endpoint or not key:
         raise ValueError(
@@ -275,33 +277,33 @@ def _parse_connection_string(text: str) -> tuple[str, str]:
 
 
 def _checked_key(key: str, what: str) -> str:
+    if "AccountKey=" in key:
+        raise ValueError(f"{what} holds a connection string: pass it as connection_string=")
     try:
         base64.b64decode(key, validate=True)
-    except binascii.Error:
+    except ValueError:
         key = ""
     if not key:
         raise ValueError(f"{what} must be the account's key as the portal shows it, in base64") from None
     return key
 
 
-def _checked_endpoint(endpoint: str | None) -> str:
+def _checked_endpoint(endpoint: object) -> str:
     # What was given instead is not repeated: it may be a connection string, with its key.
     example = "https://<account>.documents.azure.com"
     if not endpoint:
         raise ValueError(f"endpoint is missing: give the account's URL, such as {example}")
-    if "AccountKey" in endpoint:
-        raise ValueError("endpoint holds a connection string: pass it as connection_string=")
-    try:
-        url = urlsplit(endpoint)
-        is_url = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
-    except ValueError:
-        is_url = False
-    if not is_url:
-        raise ValueError(f"endpoint must be the account's URL, such as {example}")
-    return endpoint
+    if isinstance(endpoint, str):
+        if "AccountKey=" in endpoint:
+            raise ValueError("endpoint holds a connection string: pass it as connection_string=")
+        with suppress(ValueError):
+            url = urlsplit(endpoint)
+            if url.scheme in {"http", "https"} and url.hostname and url.port != 0:
+                return endpoint
+    raise ValueError(f"endpoint must be the account's URL, such as {example}")
 
 
-def _checked_name(what: str, name: str | None) -> str:
+def _checked_name(what: str, name: object) -> str:
     if not name or not isinstance(name, str):
         raise ValueError(f"{what} must be the name of one in the account, not {name!r}")
     return name

@@ -8,7 +8,7 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from azure.core.credentials import AccessToken, AccessTokenInfo
-from azure.core.exceptions import ClientAuthenticationError
+from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError, ServiceResponseError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Hashable
@@ -164,7 +164,13 @@ class SharedCredential:
 async def _ask(answer: object) -> Any:
     if not inspect.isawaitable(answer):
         raise TypeError(f"the credential's get_token() is a sync one: {_USE_AIO}")
-    return await answer
+    try:
+        return await answer
+    except (ServiceRequestError, ServiceResponseError) as error:
+        # Else the SDK, and the pool, would take it for a failure of the service that the token is for.
+        raise ClientAuthenticationError(
+            message=f"the credential could not reach its token endpoint ({type(error).__name__})"
+        ) from error
 
 
 def _key(scopes: tuple[str, ...], options: Any) -> Hashable:

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.request import getproxies
 
-from azure.core.exceptions import AzureError, ServiceRequestError, ServiceResponseError, ServiceResponseTimeoutError
+from azure.core.exceptions import (
+    AzureError,
+    HttpResponseError,
+    ServiceRequestError,
+    ServiceResponseError,
+    ServiceResponseTimeoutError,
+)
 from azure.core.pipeline.transport import AioHttpTransport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 TOO_MANY_REQUESTS = 429
+
+_PROXIED_SCHEMES = frozenset({"http", "https"})
 
 
 class PooledTransport(AioHttpTransport):  # type: ignore[misc]  # azure-core hands it out untyped
@@ -63,30 +72,29 @@ class PooledTransport(AioHttpTransport):  # type: ignore[misc]  # azure-core han
 
 
 def environment_is_set() -> bool:
-    """Tell whether the environment names a proxy or holds a netrc file, which aiohttp would use."""
-    if getproxies():
+    """Tell whether the environment names a proxy for HTTP or holds a netrc file, which aiohttp would use."""
+    if not _PROXIED_SCHEMES.isdisjoint(getproxies()):
         return True
     named = os.environ.get("NETRC")
-    if named:
-        return Path(named).is_file()
-    try:
-        home = Path.home()
-    except RuntimeError:  # A user without a home directory has no netrc in it.
-        return False
-    return (home / ".netrc").is_file() or (home / "_netrc").is_file()
+    # A user without a home directory has no netrc in it, and what may not be looked at may not be read either.
+    with suppress(RuntimeError, OSError):
+        return Path(named).is_file() if named else any((Path.home() / name).is_file() for name in (".netrc", "_netrc"))
+    return False
 
 
 def is_broken_connection(error: BaseException) -> bool:
     """Tell whether an error, or what caused it, says that a request could not be sent or its answer not be read.
 
     Only azure-core's own types count: a plain OSError or TimeoutError may be the client of the application who has gone. A slow
-    answer (ServiceResponseTimeoutError) breaks nothing.
+    answer (ServiceResponseTimeoutError) breaks nothing, nor does an answer of any status, nor a token that could not be had
+    (ClientAuthenticationError), whatever it was caused by.
     """
-    return any(
-        isinstance(cause, (ServiceRequestError, ServiceResponseError))
-        and not isinstance(cause, ServiceResponseTimeoutError)
-        for cause in _with_causes(error)
-    )
+    for cause in _with_causes(error):
+        if isinstance(cause, (HttpResponseError, ServiceResponseTimeoutError)):
+            return False
+        if isinstance(cause, (ServiceRequestError, ServiceResponseError)):
+            return True
+    return False
 
 
 def _with_causes(error: BaseException) -> Iterator[BaseException]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import inspect
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -42,14 +43,15 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.T
 
 
 @pytest.fixture(autouse=True)
-async def nothing_is_left() -> AsyncIterator[None]:
+async def nothing_is_left(request: pytest.FixtureRequest) -> AsyncIterator[None]:
     """Every test ends without a task, without an unclosed session, and without an error that only asyncio has seen."""
     complaints: list[dict[str, Any]] = []
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: complaints.append(context))
     CountingCredential.made.clear()
     yield
-    gc.collect()
+    if inspect.iscoroutinefunction(request.function):
+        gc.collect()
     assert asyncio.all_tasks() == {asyncio.current_task()}
     assert complaints == []
 
