@@ -250,9 +250,16 @@ class Generation(Generic[ConnT]):
             self.waiters.leave(place)
 
     def _serve_waiters(self) -> None:
-        while self.waiters and (connection := self.take()) is not None:
-            if not self.waiters.hand_over(connection):
-                self.give_back(connection)
+        while self.waiters and self.ledger.lowest < self._limits.client_limit:
+            # Out of the line while being served: what to open would be reckoned with one more who waits.
+            place = self.waiters.call_first()
+            if place.done():
+                continue
+            connection = self.take()
+            if connection is None:
+                self.waiters.put_back(place)
+            else:
+                place.set_result(connection)
 
     def _refuse_while_failing(self) -> None:
         """Fail at once while nothing is ready, nothing is on its way, and the next attempt is not due yet."""

@@ -45,10 +45,20 @@ class Waiters(Generic[ConnT]):
         """Leave the line, wherever in it; nothing happens to one who is not in it any more."""
         self.line.pop(place, None)
 
+    def call_first(self) -> asyncio.Future[SharedTransportConnection[ConnT]]:
+        """Take the first out of the line, who may have been cancelled."""
+        place, _ = self.line.popitem(last=False)
+        return place
+
+    def put_back(self, place: asyncio.Future[SharedTransportConnection[ConnT]]) -> None:
+        """Let who was called and not served be the first again."""
+        self.line[place] = None
+        self.line.move_to_end(place, last=False)
+
     def hand_over(self, connection: SharedTransportConnection[ConnT]) -> bool:
         """Give a taken place on the connection to the first in line who still waits; False when there is nobody."""
         while self.line:
-            place, _ = self.line.popitem(last=False)
+            place = self.call_first()
             # One who was cancelled stays in line until its task runs again.
             if not place.done():
                 place.set_result(connection)
@@ -58,6 +68,6 @@ class Waiters(Generic[ConnT]):
     def fail(self, error: Callable[[], BaseException]) -> None:
         """Send everyone away, each with an error of its own (a shared one would gather everybody's traceback)."""
         while self.line:
-            place, _ = self.line.popitem(last=False)
+            place = self.call_first()
             if not place.done():
                 place.set_exception(error())

@@ -152,6 +152,18 @@ async def test_growth_stops_at_max_size(make_pool: MakePool, connector: Scripted
     assert (connector.begun, pool.ready_connection_count) == (2, 2)
 
 
+async def test_who_is_being_served_is_not_taken_for_someone_who_waits(
+    make_pool: MakePool, connector: ScriptedConnector
+) -> None:
+    """Growth asked for by the first client of a new connection reckons it once: no burst, no second connection too many."""
+    bursting = make_pool(client_limit=2, grow_at=1, max_size=1, burst_limit=2)
+    await admit(bursting)
+    assert connector.begun == 1
+    growing = make_pool(client_limit=4, grow_at=3, max_size=5, max_concurrent_creates=5)
+    await admit(growing, 3)
+    assert growing.ready_connection_count == 2
+
+
 async def test_growth_is_off_at_client_limit(make_pool: MakePool, connector: ScriptedConnector) -> None:
     """With grow_at at client_limit, a full pool that nobody waits for opens nothing."""
     pool = make_pool(client_limit=2, grow_at=2, max_size=3)

@@ -11,13 +11,12 @@ import pytest
 
 from fastapi_azure_pool.errors import ConnectionsExhausted
 from tests.support.clients import Client, admit
-from tests.support.scripted_connector import ScriptedConnector, Transport
+from tests.support.scripted_connector import ScriptedConnector, TellingConnector, Transport
 from tests.support.virtual_time import let_time_pass, wait_until_blocked
 
 if TYPE_CHECKING:
     from fastapi_azure_pool.pool import ConnectionPool
     from tests.support.pools import MakePool
-    from tests.support.scripted_connector import TellingConnector
 
 
 @pytest.fixture
@@ -252,6 +251,20 @@ async def test_who_is_next_in_line_does_not_get_a_dead_connection(
     await wait_until_blocked()
     assert waiter.transport is not holder.transport
     assert holder.transport.times_closed == 1
+
+
+async def test_a_connection_that_dies_as_it_comes_leaves_the_line_in_order(make_pool: MakePool) -> None:
+    """Who was first stays first when the connection opened for them is dead before they get it."""
+
+    class Ailing(TellingConnector):
+        def is_closed(self, connection: Transport) -> bool:
+            return super().is_closed(connection) or (connection.number == 0 and self.times_asked > 1)
+
+    pool = make_pool(Ailing(), client_limit=1, max_size=1)
+    first, second = await admit(pool, 2)
+    assert (first.has_place, second.is_waiting) == (True, True)
+    assert first.transport.number == 1
+    assert pool.stats().totals.checkouts == 1
 
 
 async def test_a_lease_is_entered_once_at_a_time(make_pool: MakePool) -> None:
