@@ -11,7 +11,7 @@ from example_app.connections import connect
 from example_app.problems import install_problem_handlers
 from example_app.routers import orders
 from example_app.settings import Settings
-from fastapi_azure_pool import health_router, open_pools
+from fastapi_azure_pool import health_router, install_error_handlers, open_pools
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -34,6 +34,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             yield state
 
     app = FastAPI(title="Orders", summary="Orders of a shop, kept in Azure Cosmos DB.", lifespan=lifespan)
+    install_error_handlers(app)
     install_problem_handlers(app)
     app.include_router(orders.router)
     app.include_router(health_router())

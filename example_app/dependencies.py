@@ -5,13 +5,18 @@ from __future__ import annotations
 from typing import Annotated
 
 from azure.cosmos.aio import ContainerProxy
-from fastapi import Depends, Header, Query
+from fastapi import Depends, Header, Path, Query
 
+from example_app.models import CustomerId, OrderId
 from example_app.paging import MAX_CONTINUATION_LENGTH
 from fastapi_azure_pool import pooled
 
 Orders = Annotated[ContainerProxy, Depends(pooled("orders"), scope="function")]
 """The container of orders, over a pooled connection for this request."""
+
+RequestedOrder = Annotated[OrderId, Path(description="The order's id.", examples=["ada-18bd04e5a3c1f2005e1f0a9c"])]
+
+Customer = Annotated[CustomerId, Query(description="Whose orders.", examples=["ada"])]
 
 IfMatch = Annotated[
     str | None,
@@ -20,8 +25,6 @@ IfMatch = Annotated[
         examples=['"0000d826-0000-0700-0000-65e1a2b30000"'],
     ),
 ]
-"""The version that the client wants to change."""
-
 Limit = Annotated[int, Query(description="Orders on a page at most.", ge=1, le=100, examples=[20])]
 
 Continuation = Annotated[

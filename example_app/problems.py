@@ -13,8 +13,6 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from fastapi_azure_pool import install_error_handlers
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -23,10 +21,29 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 PROBLEM_JSON = "application/problem+json"
+INVALID = "The request is not valid."
+REFUSED = "The database did not accept the service's request."
+UNAVAILABLE = "The database cannot answer at the moment."
 
 # What Cosmos DB answers while it is busy, moving or failing over, when the SDK has given up trying again ("HTTP status codes for
 # Azure Cosmos DB", REST reference).
 _PASSING = frozenset({408, 410, 429, 449, 503})
+
+
+_SCHEMA = {
+    "type": "object",
+    "required": ["title", "status", "detail"],
+    "properties": {
+        "title": {"type": "string", "description": "What the status means."},
+        "status": {"type": "integer", "description": "The HTTP status."},
+        "detail": {"type": "string", "description": "What is wrong here."},
+        "errors": {
+            "type": "array",
+            "description": "With status 422: each value that is wrong.",
+            "items": {"type": "object"},
+        },
+    },
+}
 
 
 class ProblemResponse(JSONResponse):
@@ -41,13 +58,11 @@ class ProblemResponse(JSONResponse):
 
 def problem(status: int, detail: str, headers: Mapping[str, str] | None = None, **more: Any) -> ProblemResponse:
     """Give a problem document as a response."""
-    content = {"title": HTTPStatus(status).phrase, "status": status, "detail": detail, **more}
-    return ProblemResponse(content, status, headers=headers)
+    return ProblemResponse(_content(status, detail, **more), status, headers=headers)
 
 
 def install_problem_handlers(app: FastAPI) -> None:
-    """Answer every error of the application, of its pools and of Azure with a problem document."""
-    install_error_handlers(app)
+    """Answer every error of a request, of the application and of Azure with a problem document."""
 
     @app.exception_handler(HTTPException)
     async def answer_http_exception(_request: Request, error: HTTPException) -> ProblemResponse:
@@ -57,7 +72,7 @@ def install_problem_handlers(app: FastAPI) -> None:
     async def answer_invalid_request(_request: Request, error: RequestValidationError) -> ProblemResponse:
         # Without the input: it need not be anything that JSON can say, such as NaN.
         errors = [{"loc": one["loc"], "msg": one["msg"], "type": one["type"]} for one in error.errors()]
-        return problem(422, "The request is not valid.", errors=errors)
+        return problem(422, INVALID, errors=errors)
 
     @app.exception_handler(AzureError)
     async def answer_azure_error(request: Request, error: AzureError) -> ProblemResponse:
@@ -66,30 +81,31 @@ def install_problem_handlers(app: FastAPI) -> None:
         where = f"{request.method} {request.url.path}: {type(error).__name__} {status or ''}".rstrip()
         if isinstance(error, HttpResponseError) and status not in _PASSING:
             _logger.error("%s: %s", where, error)
-            return problem(502, "The database did not accept the service's request.")
+            return problem(502, REFUSED)
         _logger.warning("%s", where)
-        return problem(
-            503, "The database cannot answer at the moment.", {"Retry-After": str(_retry_after_seconds(error))}
-        )
+        return problem(503, UNAVAILABLE, {"Retry-After": str(_retry_after_seconds(error))})
 
 
-def document(detail: str, *, description: str) -> dict[str, Any]:
-    """Describe a problem for ``responses=`` of a route, by an example."""
-    return {
-        "description": description,
-        "content": {PROBLEM_JSON: {"schema": _SCHEMA, "example": {"detail": detail}}},
-    }
+def _content(status: int, detail: str, **more: Any) -> dict[str, Any]:
+    return {"title": HTTPStatus(status).phrase, "status": status, "detail": detail, **more}
 
 
-_SCHEMA = {
-    "type": "object",
-    "required": ["title", "status", "detail"],
-    "properties": {
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-    },
+def document(status: int, detail: str, description: str, **more: Any) -> dict[int | str, dict[str, Any]]:
+    """Describe a problem for ``responses=`` of a route, by an example of what `problem` gives."""
+    content = {PROBLEM_JSON: {"schema": _SCHEMA, "example": _content(status, detail, **more)}}
+    return {status: {"description": description, "content": content}}
+
+
+COMMON_PROBLEMS = {
+    **document(
+        422,
+        INVALID,
+        "The request is not valid; `errors` tells where.",
+        errors=[{"loc": ["body", "lines"], "msg": "Field required", "type": "missing"}],
+    ),
+    **document(502, REFUSED, "The database refused what the service asked of it."),
 }
+"""The problems of every route that uses the database; its 503 is that of the pool, `POOL_RESPONSES`."""
 
 
 def _retry_after_seconds(error: AzureError) -> int:

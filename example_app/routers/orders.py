@@ -1,6 +1,6 @@
 """Orders: place, read, list and change them."""
 
-from typing import Annotated, Any
+from typing import Any
 
 from azure.core import MatchConditions
 from azure.cosmos.exceptions import (
@@ -8,29 +8,22 @@ from azure.cosmos.exceptions import (
     CosmosHttpResponseError,
     CosmosResourceNotFoundError,
 )
-from fastapi import APIRouter, HTTPException, Path, Query, Response
+from fastapi import APIRouter, HTTPException, Response
 
-from example_app.dependencies import Continuation, IfMatch, Limit, Orders
-from example_app.models import CustomerId, NewOrder, Order, OrderChange, OrderId, OrderPage, customer_of
+from example_app.dependencies import Continuation, Customer, IfMatch, Limit, Orders, RequestedOrder
+from example_app.models import NewOrder, Order, OrderChange, OrderPage, customer_of
 from example_app.paging import MAX_TOKEN_KILOBYTES, unwrap, wrap
-from example_app.problems import document
+from example_app.problems import COMMON_PROBLEMS, document
 from fastapi_azure_pool import POOL_RESPONSES
 
 ETAG = {"ETag": {"description": "The order's version, for `If-Match`.", "schema": {"type": "string"}}}
 LOCATION = {"Location": {"description": "Where the order is.", "schema": {"type": "string"}}}
-NO_SUCH_ORDER = document(
-    "There is no order ada-18bd04e5a3c1f2005e1f0a9c.", description="There is no order with this id."
-)
+BAD_CONTINUATION = "The continuation is none that this list has given."
+CHANGED = "The order has changed. Read it again."
+UNCONDITIONAL = "Send the order's ETag in If-Match."
+NO_SUCH_ORDER = document(404, "There is no order ada-18bd04e5a3c1f2005e1f0a9c.", "There is no order with this id.")
 
-router = APIRouter(
-    prefix="/orders",
-    tags=["orders"],
-    responses={
-        422: document("The request is not valid.", description="The request is not valid; `errors` tells where."),
-        502: document("The database did not accept the service's request.", description="The database refused."),
-        **POOL_RESPONSES,
-    },
-)
+router = APIRouter(prefix="/orders", tags=["orders"], responses={**COMMON_PROBLEMS, **POOL_RESPONSES})
 
 
 @router.post("", status_code=201, summary="Place an order", responses={201: {"headers": ETAG | LOCATION}})
@@ -43,8 +36,8 @@ async def create_order(new_order: NewOrder, orders: Orders, response: Response) 
     return order
 
 
-@router.get("/{order_id}", summary="Read an order", responses={200: {"headers": ETAG}, 404: NO_SUCH_ORDER})
-async def read_order(order_id: Annotated[OrderId, Path()], orders: Orders, response: Response) -> Order:
+@router.get("/{order_id}", summary="Read an order", responses={200: {"headers": ETAG}, **NO_SUCH_ORDER})
+async def read_order(order_id: RequestedOrder, orders: Orders, response: Response) -> Order:
     """Give one order, and in `ETag` the version that it has."""
     try:
         item = await orders.read_item(order_id, partition_key=customer_of(order_id))
@@ -57,20 +50,16 @@ async def read_order(order_id: Annotated[OrderId, Path()], orders: Orders, respo
 @router.get(
     "",
     summary="List a customer's orders",
-    responses={
-        400: document(
-            "The continuation is none that this list has given.", description="The continuation is not a valid one."
-        )
-    },
+    responses=document(400, BAD_CONTINUATION, "The continuation is not a valid one."),
 )
 async def list_orders(
-    customer: Annotated[CustomerId, Query()], orders: Orders, limit: Limit = 20, continuation: Continuation = None
+    customer: Customer, orders: Orders, limit: Limit = 20, continuation: Continuation = None
 ) -> OrderPage:
     """Give a page of a customer's orders, the newest first. It may hold fewer than `limit` and still not be the last."""
     try:
         token = None if continuation is None else unwrap(continuation)
     except ValueError:
-        raise _bad_continuation() from None
+        raise HTTPException(400, BAD_CONTINUATION) from None
     pages: Any = orders.query_items(
         "SELECT * FROM orders WHERE orders.customer_id = @customer ORDER BY orders.id DESC",
         parameters=[{"name": "@customer", "value": customer}],
@@ -84,7 +73,7 @@ async def list_orders(
         return OrderPage(items=[], continuation=None)
     except CosmosHttpResponseError as error:
         if token is not None and error.status_code == 400:
-            raise _bad_continuation() from None
+            raise HTTPException(400, BAD_CONTINUATION) from None
         raise
     next_token = pages.continuation_token
     return OrderPage(items=items, continuation=wrap(next_token) if next_token else None)
@@ -95,13 +84,13 @@ async def list_orders(
     summary="Change an order",
     responses={
         200: {"headers": ETAG},
-        404: NO_SUCH_ORDER,
-        412: document("The order has changed. Read it again.", description="The order has another `ETag` by now."),
-        428: document("Send the order's ETag in If-Match.", description="`If-Match` is missing."),
+        **NO_SUCH_ORDER,
+        **document(412, CHANGED, "The order has another `ETag` by now."),
+        **document(428, UNCONDITIONAL, "`If-Match` is missing."),
     },
 )
 async def change_order(
-    order_id: Annotated[OrderId, Path()],
+    order_id: RequestedOrder,
     change: OrderChange,
     orders: Orders,
     response: Response,
@@ -109,7 +98,7 @@ async def change_order(
 ) -> Order:
     """Change an order that nobody has changed since it was read."""
     if not if_match:
-        raise HTTPException(428, "Send the order's ETag in If-Match.")
+        raise HTTPException(428, UNCONDITIONAL)
     try:
         item = await orders.patch_item(
             order_id,
@@ -121,14 +110,10 @@ async def change_order(
     except CosmosResourceNotFoundError:
         raise _no_such_order(order_id) from None
     except CosmosAccessConditionFailedError:
-        raise HTTPException(412, "The order has changed. Read it again.") from None
+        raise HTTPException(412, CHANGED) from None
     response.headers["ETag"] = item["_etag"]
     return Order.model_validate(item)
 
 
 def _no_such_order(order_id: str) -> HTTPException:
     return HTTPException(404, f"There is no order {order_id}.")
-
-
-def _bad_continuation() -> HTTPException:
-    return HTTPException(400, "The continuation is none that this list has given.")

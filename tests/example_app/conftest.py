@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import httpx2
 import pytest
-from fastapi.testclient import TestClient
 
 from example_app.app import create_app
 from fastapi_azure_pool.emulator import Emulator
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable
+    from contextlib import AbstractAsyncContextManager
 
     from fastapi import FastAPI
 
@@ -37,9 +38,15 @@ def new_order() -> dict[str, Any]:
 
 
 @pytest.fixture
-def shop() -> Iterator[TestClient]:
-    """The service without settings, on its own emulator."""
-    with TestClient(create_app()) as client:
+def serve() -> Callable[[], AbstractAsyncContextManager[httpx2.AsyncClient]]:
+    """A function that starts the service with the settings of the moment, until the block's end, and gives a client of it."""
+    return start
+
+
+@pytest.fixture
+async def shop() -> AsyncIterator[httpx2.AsyncClient]:
+    """A client of the service without settings, on its own emulator."""
+    async with start() as client:
         yield client
 
 
@@ -64,5 +71,18 @@ async def app(azure: Emulator) -> AsyncIterator[FastAPI]:
 @pytest.fixture
 async def remote_shop(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
     """A client of the service with that account."""
-    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://shop") as client:
+    async with connect(app) as client:
         yield client
+
+
+@asynccontextmanager
+async def start() -> AsyncIterator[httpx2.AsyncClient]:
+    """Start the service and connect to it."""
+    app = create_app()
+    async with app.router.lifespan_context(app), connect(app) as client:
+        yield client
+
+
+def connect(app: FastAPI) -> httpx2.AsyncClient:
+    """Give a client that calls the application itself, on this event loop; an error that nothing handles is raised."""
+    return httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://shop")

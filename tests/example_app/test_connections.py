@@ -7,21 +7,22 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
-from fastapi.testclient import TestClient
-
-from example_app.app import create_app
-
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
+
     import httpx2
     import pytest
 
     from fastapi_azure_pool.emulator import Emulator
 
+    Serve = Callable[[], AbstractAsyncContextManager[httpx2.AsyncClient]]
 
-def test_without_an_account_it_says_so_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+
+async def test_without_an_account_it_says_so_on_one_line(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
     """With no settings the service runs on an emulator in its own process, says so in one line, and shows no key."""
-    with TestClient(create_app()) as shop:
-        pools = shop.get("/health/pools").json()
+    async with serve() as shop:
+        pools = (await shop.get("/health/pools")).json()
     assert (pools["status"], pools["pools"]["orders"]["ready_connection_count"]) == ("pass", 1)
     output = capsys.readouterr()
     assert re.fullmatch(
@@ -31,23 +32,25 @@ def test_without_an_account_it_says_so_on_one_line(capsys: pytest.CaptureFixture
     assert output.err == ""
 
 
-def test_database_and_container_hold_for_the_emulator_too(monkeypatch: pytest.MonkeyPatch, new_order: Any) -> None:
+async def test_database_and_container_hold_for_the_emulator_too(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, new_order: dict[str, Any]
+) -> None:
     """The emulator gets the database and the container that the settings name."""
     monkeypatch.setenv("AZURE_COSMOS_DATABASE", "tea")
     monkeypatch.setenv("AZURE_COSMOS_CONTAINER", "sales")
-    with TestClient(create_app()) as shop:
-        assert shop.post("/orders", json=new_order).status_code == 201
+    async with serve() as shop:
+        assert (await shop.post("/orders", json=new_order)).status_code == 201
 
 
-def test_proxy_of_the_environment_does_not_hide_the_emulator(
-    monkeypatch: pytest.MonkeyPatch, new_order: dict[str, Any]
+async def test_proxy_of_the_environment_does_not_hide_the_emulator(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, new_order: dict[str, Any]
 ) -> None:
     """A proxy that the environment names, and that leads nowhere, keeps nobody from the demo."""
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
-    with TestClient(create_app()) as shop:
-        assert shop.post("/orders", json=new_order).status_code == 201
+    async with serve() as shop:
+        assert (await shop.post("/orders", json=new_order)).status_code == 201
 
 
 async def test_an_account_is_used_with_the_default_credential(

@@ -50,8 +50,10 @@ def test_every_answer_is_documented_with_an_example(
     assert sorted(responses) == statuses
     for status, response in responses.items():
         if status >= "400":
-            assert response["content"]["application/problem+json"]["example"]["detail"]
             assert list(response["content"]) == ["application/problem+json"]
+            example = response["content"]["application/problem+json"]["example"]
+            assert example["detail"]
+            assert example.get("status", 503) == int(status)
     assert "Retry-After" in responses["503"]["headers"]
 
 

@@ -10,16 +10,15 @@ import pytest
 
 if TYPE_CHECKING:
     import httpx2
-    from fastapi.testclient import TestClient
 
     from fastapi_azure_pool.emulator import Emulator
 
 ABSENT = "/orders/ada-0123456789abcdef01234567"
 
 
-def test_placed_order_has_an_id_a_status_and_a_total(shop: TestClient, new_order: dict[str, Any]) -> None:
+async def test_placed_order_has_an_id_a_status_and_a_total(shop: httpx2.AsyncClient, new_order: dict[str, Any]) -> None:
     """POST /orders answers 201 with what was ordered, an id that begins with the customer's, and the sum of the lines."""
-    answer = shop.post("/orders", json=new_order)
+    answer = await shop.post("/orders", json=new_order)
     order = answer.json()
     assert answer.status_code == 201
     assert {name: order[name] for name in new_order} == new_order
@@ -29,10 +28,10 @@ def test_placed_order_has_an_id_a_status_and_a_total(shop: TestClient, new_order
     assert answer.headers["ETag"].startswith('"')
 
 
-def test_placed_order_can_be_read(shop: TestClient, new_order: dict[str, Any]) -> None:
+async def test_placed_order_can_be_read(shop: httpx2.AsyncClient, new_order: dict[str, Any]) -> None:
     """GET of the Location gives the same order with the same ETag."""
-    placed = shop.post("/orders", json=new_order)
-    read = shop.get(placed.headers["Location"])
+    placed = await shop.post("/orders", json=new_order)
+    read = await shop.get(placed.headers["Location"])
     assert (read.status_code, read.json(), read.headers["ETag"]) == (200, placed.json(), placed.headers["ETag"])
 
 
@@ -47,9 +46,9 @@ async def test_reading_an_order_is_one_point_read(
     assert azure.cosmos_requests.total == 1
 
 
-def test_order_that_is_not_there_is_not_found(shop: TestClient) -> None:
+async def test_order_that_is_not_there_is_not_found(shop: httpx2.AsyncClient) -> None:
     """GET of an id that no order has answers 404 with a problem document that names it."""
-    answer = shop.get(ABSENT)
+    answer = await shop.get(ABSENT)
     assert (answer.status_code, answer.headers["Content-Type"]) == (404, "application/problem+json")
     assert answer.json() == {
         "title": "Not Found",
@@ -77,31 +76,33 @@ def test_order_that_is_not_there_is_not_found(shop: TestClient) -> None:
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "PATCH"])
-def test_id_that_no_order_can_have_is_refused(shop: TestClient, method: str, order_id: str, status: int) -> None:
+async def test_id_that_no_order_can_have_is_refused(
+    shop: httpx2.AsyncClient, method: str, order_id: str, status: int
+) -> None:
     """An id of another form never reaches Cosmos DB, and gets a problem document."""
-    answer = shop.request(method, f"/orders/{order_id}", json={"status": "paid"}, headers={"If-Match": "*"})
+    answer = await shop.request(method, f"/orders/{order_id}", json={"status": "paid"}, headers={"If-Match": "*"})
     assert (answer.status_code, answer.headers["Content-Type"]) == (status, "application/problem+json")
     assert answer.json()["status"] == status
 
 
-def test_list_gives_a_customers_orders_newest_first(shop: TestClient, new_order: dict[str, Any]) -> None:
+async def test_list_gives_a_customers_orders_newest_first(shop: httpx2.AsyncClient, new_order: dict[str, Any]) -> None:
     """GET /orders?customer= gives the orders of this customer alone, the newest first."""
-    placed = [shop.post("/orders", json=new_order).json() for _ in range(3)]
-    shop.post("/orders", json=new_order | {"customer_id": "bob"})
-    answer = shop.get("/orders", params={"customer": "ada"})
+    placed = [(await shop.post("/orders", json=new_order)).json() for _ in range(3)]
+    await shop.post("/orders", json=new_order | {"customer_id": "bob"})
+    answer = await shop.get("/orders", params={"customer": "ada"})
     assert (answer.status_code, answer.json()) == (200, {"items": placed[::-1], "continuation": None})
 
 
-def test_list_of_a_customer_without_orders_is_empty(shop: TestClient) -> None:
+async def test_list_of_a_customer_without_orders_is_empty(shop: httpx2.AsyncClient) -> None:
     """A customer whom nobody knows has no orders."""
-    answer = shop.get("/orders", params={"customer": "nobody"})
+    answer = await shop.get("/orders", params={"customer": "nobody"})
     assert (answer.status_code, answer.json()) == (200, {"items": [], "continuation": None})
 
 
-def test_pages_give_every_order_once(shop: TestClient, new_order: dict[str, Any]) -> None:
+async def test_pages_give_every_order_once(shop: httpx2.AsyncClient, new_order: dict[str, Any]) -> None:
     """With a limit of 2, five orders come in pages of 2, 2 and 1, and only the last has no continuation."""
-    placed = [shop.post("/orders", json=new_order).json() for _ in range(5)]
-    pages = read_pages(shop, "ada", limit=2)
+    placed = [(await shop.post("/orders", json=new_order)).json() for _ in range(5)]
+    pages = await read_pages(shop, "ada", limit=2)
     assert [len(page) for page in pages] == [2, 2, 1]
     assert [order for page in pages for order in page] == placed[::-1]
 
@@ -139,21 +140,21 @@ async def test_pages_of_many_customers_at_once_are_not_mixed_up(
         base64.urlsafe_b64encode("n\u00f6".encode()).decode(),
     ],
 )
-def test_continuation_that_was_never_given_is_refused(shop: TestClient, continuation: str) -> None:
+async def test_continuation_that_was_never_given_is_refused(shop: httpx2.AsyncClient, continuation: str) -> None:
     """A made-up continuation answers 400 with a problem document."""
-    answer = shop.get("/orders", params={"customer": "ada", "continuation": continuation})
+    answer = await shop.get("/orders", params={"customer": "ada", "continuation": continuation})
     assert (answer.status_code, answer.json()["detail"]) == (
         400,
         "The continuation is none that this list has given.",
     )
 
 
-def test_continuation_of_another_customer_is_refused(shop: TestClient, new_order: dict[str, Any]) -> None:
+async def test_continuation_of_another_customer_is_refused(shop: httpx2.AsyncClient, new_order: dict[str, Any]) -> None:
     """A continuation leads on in the list that gave it, and in no other customer's."""
     for _ in range(2):
-        shop.post("/orders", json=new_order)
-    page = shop.get("/orders", params={"customer": "ada", "limit": 1}).json()
-    answer = shop.get("/orders", params={"customer": "bob", "continuation": page["continuation"]})
+        await shop.post("/orders", json=new_order)
+    page = (await shop.get("/orders", params={"customer": "ada", "limit": 1})).json()
+    answer = await shop.get("/orders", params={"customer": "bob", "continuation": page["continuation"]})
     assert answer.status_code == 400
 
 
@@ -171,56 +172,56 @@ def test_continuation_of_another_customer_is_refused(shop: TestClient, new_order
         {"customer": "ada", "continuation": 4097 * "a"},
     ],
 )
-def test_list_refuses_what_is_out_of_bounds(shop: TestClient, query: dict[str, str | int]) -> None:
+async def test_list_refuses_what_is_out_of_bounds(shop: httpx2.AsyncClient, query: dict[str, str | int]) -> None:
     """A query parameter that is missing or out of bounds answers 422 and tells which."""
-    answer = shop.get("/orders", params=query)
+    answer = await shop.get("/orders", params=query)
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["loc"] == ["query", ([*query] or ["customer"])[-1]]
 
 
-def test_order_is_changed_by_who_has_read_it(shop: TestClient, new_order: dict[str, Any]) -> None:
+async def test_order_is_changed_by_who_has_read_it(shop: httpx2.AsyncClient, new_order: dict[str, Any]) -> None:
     """PATCH with the order's ETag changes it, and gives the new order with the new ETag."""
-    placed = shop.post("/orders", json=new_order)
+    placed = await shop.post("/orders", json=new_order)
     url, etag = placed.headers["Location"], placed.headers["ETag"]
-    changed = shop.patch(url, json={"status": "paid"}, headers={"If-Match": etag})
+    changed = await shop.patch(url, json={"status": "paid"}, headers={"If-Match": etag})
     assert (changed.status_code, changed.json()) == (200, placed.json() | {"status": "paid"})
     assert changed.headers["ETag"] != etag
-    read = shop.get(url)
+    read = await shop.get(url)
     assert (read.json(), read.headers["ETag"]) == (changed.json(), changed.headers["ETag"])
 
 
 @pytest.mark.parametrize("form", ["{etag}", "W/{etag}", "{etag}, {etag}", '"other"', "other", "\u00f6"])
-def test_changed_order_is_not_overwritten(shop: TestClient, new_order: dict[str, Any], form: str) -> None:
+async def test_changed_order_is_not_overwritten(shop: httpx2.AsyncClient, new_order: dict[str, Any], form: str) -> None:
     """PATCH with any other If-Match than the order's present ETag answers 412 and changes nothing."""
-    placed = shop.post("/orders", json=new_order)
+    placed = await shop.post("/orders", json=new_order)
     url, etag = placed.headers["Location"], placed.headers["ETag"]
-    paid = shop.patch(url, json={"status": "paid"}, headers={"If-Match": etag})
+    paid = await shop.patch(url, json={"status": "paid"}, headers={"If-Match": etag})
     if_match = form.format(etag=etag).encode("latin-1")
-    answer = shop.patch(url, json={"status": "cancelled"}, headers={b"If-Match": if_match})
+    answer = await shop.patch(url, json={"status": "cancelled"}, headers={b"If-Match": if_match})
     assert (answer.status_code, answer.json()["detail"]) == (412, "The order has changed. Read it again.")
-    assert shop.get(url).json() == paid.json()
+    assert (await shop.get(url)).json() == paid.json()
 
 
-def test_any_version_may_be_changed_on_demand(shop: TestClient, new_order: dict[str, Any]) -> None:
+async def test_any_version_may_be_changed_on_demand(shop: httpx2.AsyncClient, new_order: dict[str, Any]) -> None:
     """``If-Match: *`` changes the order as it is (RFC 9110, section 13.1.1)."""
-    url = shop.post("/orders", json=new_order).headers["Location"]
-    answer = shop.patch(url, json={"status": "shipped"}, headers={"If-Match": "*"})
+    url = (await shop.post("/orders", json=new_order)).headers["Location"]
+    answer = await shop.patch(url, json={"status": "shipped"}, headers={"If-Match": "*"})
     assert (answer.status_code, answer.json()["status"]) == (200, "shipped")
 
 
-def test_change_needs_a_precondition(shop: TestClient, new_order: dict[str, Any]) -> None:
+async def test_change_needs_a_precondition(shop: httpx2.AsyncClient, new_order: dict[str, Any]) -> None:
     """PATCH without If-Match, or with an empty one, answers 428 and changes nothing."""
-    placed = shop.post("/orders", json=new_order)
+    placed = await shop.post("/orders", json=new_order)
     for headers in ({}, {"If-Match": ""}):
-        answer = shop.patch(placed.headers["Location"], json={"status": "paid"}, headers=headers)
+        answer = await shop.patch(placed.headers["Location"], json={"status": "paid"}, headers=headers)
         assert (answer.status_code, answer.json()["title"]) == (428, "Precondition Required")
-    assert shop.get(placed.headers["Location"]).json() == placed.json()
+    assert (await shop.get(placed.headers["Location"])).json() == placed.json()
 
 
-def test_order_that_is_not_there_cannot_be_changed(shop: TestClient) -> None:
+async def test_order_that_is_not_there_cannot_be_changed(shop: httpx2.AsyncClient) -> None:
     """PATCH of an id that no order has answers 404, whatever If-Match says."""
     for etag in ("*", '"1"'):
-        answer = shop.patch(ABSENT, json={"status": "paid"}, headers={"If-Match": etag})
+        answer = await shop.patch(ABSENT, json={"status": "paid"}, headers={"If-Match": etag})
         assert (answer.status_code, answer.json()["title"]) == (404, "Not Found")
 
 
@@ -234,12 +235,12 @@ async def test_one_of_many_changes_at_once_wins(remote_shop: httpx2.AsyncClient,
     assert sorted(answer.status_code for answer in answers) == [200, *19 * [412]]
 
 
-def read_pages(shop: TestClient, customer: str, *, limit: int) -> list[list[dict[str, Any]]]:
+async def read_pages(shop: httpx2.AsyncClient, customer: str, *, limit: int) -> list[list[dict[str, Any]]]:
     """Follow the continuations to the end."""
     query: dict[str, Any] = {"customer": customer, "limit": limit}
     pages = []
     while query.get("continuation", "") is not None:
-        page = shop.get("/orders", params=query).json()
+        page = (await shop.get("/orders", params=query)).json()
         pages.append(page["items"])
         query["continuation"] = page["continuation"]
     return pages

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 
     import httpx2
     from fastapi import FastAPI
-    from fastapi.testclient import TestClient
 
     from fastapi_azure_pool.emulator import Emulator, Fault
 
@@ -58,27 +58,27 @@ LINES = '[{"sku": "pot", "quantity": 1, "unit_price": 1}]'
         (f'{{"customer_id": "ada", "lines": {LINES.replace("pot", 65 * "x")}}}', ["body", "lines", 0, "sku"]),
     ],
 )
-def test_wrong_order_is_refused(shop: TestClient, body: str, where: list[str | int]) -> None:
+async def test_wrong_order_is_refused(shop: httpx2.AsyncClient, body: str, where: list[str | int]) -> None:
     """A body that is no order answers 422 with a problem document that tells where it is wrong."""
-    answer = shop.post("/orders", content=body, headers={"Content-Type": "application/json"})
+    answer = await shop.post("/orders", content=body, headers={"Content-Type": "application/json"})
     problem = answer.json()
     assert (answer.status_code, answer.headers["Content-Type"]) == (422, PROBLEM)
-    assert (problem["title"], problem["detail"]) == ("Unprocessable Entity", "The request is not valid.")
+    assert (problem["title"], problem["detail"]) == (HTTPStatus(422).phrase, "The request is not valid.")
     assert problem["errors"][0]["loc"][: len(where)] == where
 
 
 @pytest.mark.parametrize("body", [b"\xff\xfe", b"[" * 100_000, b"9" * 10_000])
-def test_body_that_cannot_be_read_is_refused(shop: TestClient, body: bytes) -> None:
+async def test_body_that_cannot_be_read_is_refused(shop: httpx2.AsyncClient, body: bytes) -> None:
     """A body that Python's JSON reader gives up on is the client's error, and gets a problem document."""
-    answer = shop.post("/orders", content=body, headers={"Content-Type": "application/json"})
+    answer = await shop.post("/orders", content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code in {400, 422}
     assert (answer.headers["Content-Type"], answer.json()["status"]) == (PROBLEM, answer.status_code)
 
 
 @pytest.mark.parametrize("body", ["{}", '{"status": null}', '{"status": "lost"}', '{"status": "paid", "total": 0}'])
-def test_wrong_change_is_refused(shop: TestClient, body: str) -> None:
+async def test_wrong_change_is_refused(shop: httpx2.AsyncClient, body: str) -> None:
     """A body that is no change of an order answers 422."""
-    answer = shop.patch(
+    answer = await shop.patch(
         "/orders/ada-0123456789abcdef01234567",
         content=body,
         headers={"Content-Type": "application/json", "If-Match": "*"},
@@ -86,11 +86,11 @@ def test_wrong_change_is_refused(shop: TestClient, body: str) -> None:
     assert (answer.status_code, answer.headers["Content-Type"]) == (422, PROBLEM)
 
 
-def test_unknown_route_and_method_are_problems_too(shop: TestClient) -> None:
+async def test_unknown_route_and_method_are_problems_too(shop: httpx2.AsyncClient) -> None:
     """404 of a path and 405 of a method come as problem documents, 405 with Allow."""
-    missing = shop.get("/invoices")
+    missing = await shop.get("/invoices")
     assert (missing.status_code, missing.json()["title"]) == (404, "Not Found")
-    wrong = shop.delete("/orders")
+    wrong = await shop.delete("/orders")
     assert (wrong.status_code, wrong.headers["Content-Type"]) == (405, PROBLEM)
     assert "Allow" in wrong.headers
 
@@ -171,3 +171,13 @@ async def test_full_pool_is_told(app: FastAPI, remote_shop: httpx2.AsyncClient, 
         ready = await remote_shop.get("/health/ready")
         assert (ready.status_code, ready.json()) == (200, {"status": "warn"})
     assert (await remote_shop.post("/orders", json=new_order)).status_code == 201
+
+
+@pytest.mark.parametrize("status", [400, 403, 500])
+async def test_refused_list_is_not_the_clients_fault(
+    azure: Emulator, remote_shop: httpx2.AsyncClient, status: int
+) -> None:
+    """When Cosmos DB refuses the query of a first page, for whatever reason, the answer is 502, not 400."""
+    with azure.faults.fail(status, service="cosmos"):
+        answer = await remote_shop.get("/orders", params={"customer": "ada"})
+    assert (answer.status_code, answer.json()) == (502, REFUSED)
