@@ -370,7 +370,7 @@ class Generation(Generic[ConnT]):
         limits = self._limits
         ready = len(self.ledger)
         replacements = 1 if self.retirement.due else 0
-        if self.waiters and ready >= limits.max_size:
+        if self.waiters and ready >= limits.max_size and self.ledger.lowest == limits.client_limit:
             return limits.burst_limit
         # What the burst has opened stays until it is surplus.
         return (

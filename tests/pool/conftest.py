@@ -59,5 +59,5 @@ async def make_pool(connector: ScriptedConnector) -> AsyncIterator[MakePool]:
     for _, its_connector in made:
         invariants.every_connection_was_closed_exactly_once(its_connector)
     assert asyncio.all_tasks() == {asyncio.current_task()}
-    gc.collect()
+    gc.collect(1)
     assert loop.complaints == []

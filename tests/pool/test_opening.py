@@ -157,7 +157,7 @@ async def test_who_is_being_served_is_not_taken_for_someone_who_waits(
 ) -> None:
     """Growth asked for by the first client of a new connection reckons it once: no burst, no second connection too many."""
     bursting = make_pool(client_limit=2, grow_at=1, max_size=1, burst_limit=2)
-    await admit(bursting)
+    await admit(bursting, 2)
     assert connector.begun == 1
     growing = make_pool(client_limit=4, grow_at=3, max_size=5, max_concurrent_creates=5)
     await admit(growing, 3)

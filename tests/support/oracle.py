@@ -63,7 +63,8 @@ class Oracle:
             return
         present, most = len(self.ready) + self.opening, self.sizes["max_size"]
         limit = most
-        if (self.line and len(self.ready) >= most) or present > most:
+        is_full = all(len(member.clients) == self.sizes["client_limit"] for member in self.ready)
+        if (self.line and len(self.ready) >= most and is_full) or present > most:
             limit = self.sizes["burst_limit"]
         demand = len(self.clients) + len(self.line) + unplaced
         aim = max(-(-demand // self.sizes["client_limit"]), self.sizes["min_size"])
