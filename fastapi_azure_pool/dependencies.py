@@ -152,11 +152,7 @@ def pooled(name: str, *, timeout: float | None = None) -> Pooled:
         UnknownPool: Likewise: there is no pool of this name.
         PoolsNotFound: Likewise: no lifespan has opened pools.
     """
-    if timeout is not None and not timeout >= 0:
-        raise ValueError(
-            f"timeout must be a number of seconds, at least 0, or None for the client's pool_get_timeout, not {timeout!r}"
-        )
-    return Pooled(_checked(name), timeout)
+    return Pooled(_checked(name), _checked_timeout(timeout))
 
 
 def managed(name: str) -> Managed:
@@ -210,3 +206,11 @@ def _checked(name: object) -> str:
     if not isinstance(name, str) or not name:
         raise ValueError(f"the name of a pool must be a text that is not empty, such as 'orders', not {name!r}")
     return name
+
+
+def _checked_timeout(value: object) -> float | None:
+    if value is None or (isinstance(value, (int, float)) and value >= 0):
+        return value
+    raise ValueError(
+        f"timeout must be a number of seconds, at least 0, or None for the client's pool_get_timeout, not {value!r}"
+    )
