@@ -27,6 +27,9 @@ PROBLEM_JSON: Final = "application/problem+json"
 TRY_AGAIN_LATER: Final = 1013
 """The WebSocket close code of a server that is overloaded for the moment (IANA's WebSocket Close Code registry)."""
 
+_CLOSE_REASON_BYTES: Final = 123
+"""What a control frame, of 125 bytes, has left for the reason (RFC 6455, section 5.5)."""
+
 UNAVAILABLE: Final = (ConnectionsExhausted, ConnectionFailed, PoolClosed)
 """The errors of a pool that pass by themselves; every other one is a mistake in the application, and stays a 500."""
 
@@ -47,7 +50,7 @@ class PoolUnavailable(HTTPException):
     Its ``__cause__`` is the `PoolError`. The document says which pool, and no more of the error's text.
 
     Attributes:
-        pool: The pool's name.
+        pool: The pool's name; None where it has none.
     """
 
     def __init__(self, error: PoolError) -> None:
@@ -56,23 +59,26 @@ class PoolUnavailable(HTTPException):
         retry_after = error.retry_after if isinstance(error, ConnectionFailed) else 1.0
         super().__init__(
             status_code=503,
-            detail=f"pool {error.pool!r} {detail}",
+            detail=f"{'the pool' if error.pool is None else f'pool {error.pool!r}'} {detail}",
             headers={"Retry-After": str(max(1, math.ceil(retry_after))), "Content-Type": PROBLEM_JSON},
         )
 
     def response(self) -> Response:
         """Give the whole problem document as a response."""
-        return JSONResponse(
-            {
-                "type": f"urn:fastapi-azure-pool:{self.type}",
-                "title": self.title,
-                "status": self.status_code,
-                "detail": self.detail,
-                "pool": self.pool,
-            },
-            status_code=self.status_code,
-            headers=self.headers,
-        )
+        document: dict[str, Any] = {
+            "type": f"urn:fastapi-azure-pool:{self.type}",
+            "title": self.title,
+            "status": self.status_code,
+            "detail": self.detail,
+        }
+        if self.pool is not None:
+            document["pool"] = self.pool
+        return JSONResponse(document, status_code=self.status_code, headers=self.headers)
+
+    @property
+    def close_reason(self) -> str:
+        """The detail, as much of it as a WebSocket's close frame has room for."""
+        return self.detail.encode()[:_CLOSE_REASON_BYTES].decode(errors="ignore")
 
 
 POOL_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
@@ -186,7 +192,7 @@ def install_error_handlers(app: FastAPI) -> None:
 async def _answer(connection: Request | WebSocket, error: PoolUnavailable | PoolError) -> Response | None:
     unavailable = error if isinstance(error, PoolUnavailable) else PoolUnavailable(error)
     if _is_accepted(connection):
-        await connection.close(TRY_AGAIN_LATER, unavailable.detail)
+        await connection.close(TRY_AGAIN_LATER, unavailable.close_reason)
         return None
     return unavailable.response()
 
@@ -194,7 +200,7 @@ async def _answer(connection: Request | WebSocket, error: PoolUnavailable | Pool
 def _unavailable(error: PoolError, connection: HTTPConnection) -> PoolUnavailable | WebSocketException:
     unavailable = PoolUnavailable(error)
     if _is_accepted(connection):
-        return WebSocketException(TRY_AGAIN_LATER, unavailable.detail)
+        return WebSocketException(TRY_AGAIN_LATER, unavailable.close_reason)
     return unavailable
 
 

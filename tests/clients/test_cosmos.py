@@ -249,10 +249,9 @@ async def test_a_dropped_attempt_retires_the_connection_although_the_sdk_recover
             with azure.faults.drop(path=ITEMS, times=UNSEEN + 1):
                 assert await read(container) == 12
             assert old.should_close
-            assert orders.pool.stats().totals.reported_errors == 1
+            assert orders.pool.stats().totals.reported_errors >= 1
             assert await read(container) == 12
-        await eventually(lambda: orders.pool.ready_connection_count == 1)
-        assert old not in orders.pool.connections
+        await eventually(lambda: old not in orders.pool.connections and orders.pool.ready_connection_count == 1)
         assert orders.pool.stats().last_error is not None
         await eventually(lambda: len(orders._connector._open) == 1)
 
