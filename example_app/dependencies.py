@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from azure.cosmos.aio import ContainerProxy
 from fastapi import Depends, Header, Path, Query
 
-from example_app.models import CustomerId, OrderId
+from example_app.models import ORDER_ID, CustomerId
 from example_app.paging import MAX_CONTINUATION_LENGTH
+from example_app.problems import no_such_order
 from fastapi_azure_pool import pooled
 
 Orders = Annotated[ContainerProxy, Depends(pooled("orders"), scope="function")]
 """The container of orders, over a pooled connection for this request."""
 
-RequestedOrder = Annotated[OrderId, Path(description="The order's id.", examples=["ada-18bd04e5a3c1f2005e1f0a9c"])]
+
+async def find_order_id(
+    order_id: Annotated[str, Path(description="The order's id.", examples=["ada-18bd04e5a3c1f2005e1f0a9c"])],
+) -> str:
+    """Give the id in the path; what can be no order's id is the id of no order, and costs no look into the database."""
+    if not re.fullmatch(ORDER_ID, order_id):
+        raise no_such_order(order_id)
+    return order_id
+
+
+RequestedOrder = Annotated[str, Depends(find_order_id)]
+"""The id of the order that the path names."""
 
 Customer = Annotated[CustomerId, Query(description="Whose orders.", examples=["ada"])]
 

@@ -17,11 +17,12 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 CustomerId = Annotated[
     str, Field(description="The customer who orders.", pattern=r"^[A-Za-z0-9_-]{1,64}$", examples=["ada"])
 ]
+ORDER_ID = r"^[A-Za-z0-9_-]{1,64}-[0-9a-f]{24}$"
 OrderId = Annotated[
     str,
     Field(
         description="The order's id; it begins with the customer's.",
-        pattern=r"^[A-Za-z0-9_-]{1,64}-[0-9a-f]{24}$",
+        pattern=ORDER_ID,
         examples=["ada-18bd04e5a3c1f2005e1f0a9c"],
     ),
 ]

@@ -61,6 +61,11 @@ def problem(status: int, detail: str, headers: Mapping[str, str] | None = None, 
     return ProblemResponse(_content(status, detail, **more), status, headers=headers)
 
 
+def no_such_order(order_id: str) -> HTTPException:
+    """Give the error of a request for an order that there is not."""
+    return HTTPException(404, f"There is no order {order_id}.")
+
+
 def install_problem_handlers(app: FastAPI) -> None:
     """Answer every error of a request, of the application and of Azure with a problem document."""
 

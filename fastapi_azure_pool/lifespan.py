@@ -111,6 +111,9 @@ async def _open_all(clients: Iterable[AnyManagedClient], *, fail_fast: bool) -> 
                 group.create_task(client.open() if fail_fast else _open_or_go_on(client), name=f"open {client!r}")
     except BaseExceptionGroup as failures:
         first = failures.exceptions[0]
+        first.add_note(
+            "The application does not start, and its pools were closed again; open_pools(fail_fast=False) starts without."
+        )
         raise first from first.__cause__
 
 

@@ -13,7 +13,7 @@ from fastapi import APIRouter, HTTPException, Response
 from example_app.dependencies import Continuation, Customer, IfMatch, Limit, Orders, RequestedOrder
 from example_app.models import NewOrder, Order, OrderChange, OrderPage, customer_of
 from example_app.paging import MAX_TOKEN_KILOBYTES, unwrap, wrap
-from example_app.problems import COMMON_PROBLEMS, document
+from example_app.problems import COMMON_PROBLEMS, document, no_such_order
 from fastapi_azure_pool import POOL_RESPONSES
 
 ETAG = {"ETag": {"description": "The order's version, for `If-Match`.", "schema": {"type": "string"}}}
@@ -42,7 +42,7 @@ async def read_order(order_id: RequestedOrder, orders: Orders, response: Respons
     try:
         item = await orders.read_item(order_id, partition_key=customer_of(order_id))
     except CosmosResourceNotFoundError:
-        raise _no_such_order(order_id) from None
+        raise no_such_order(order_id) from None
     response.headers["ETag"] = item["_etag"]
     return Order.model_validate(item)
 
@@ -108,12 +108,8 @@ async def change_order(
             match_condition=MatchConditions.IfNotModified,
         )
     except CosmosResourceNotFoundError:
-        raise _no_such_order(order_id) from None
+        raise no_such_order(order_id) from None
     except CosmosAccessConditionFailedError:
         raise HTTPException(412, CHANGED) from None
     response.headers["ETag"] = item["_etag"]
     return Order.model_validate(item)
-
-
-def _no_such_order(order_id: str) -> HTTPException:
-    return HTTPException(404, f"There is no order {order_id}.")

@@ -10,7 +10,7 @@ import os
 import socket
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from uvicorn.config import Config
 from uvicorn.server import ServerState
@@ -123,7 +123,7 @@ class LoopbackServer:
         self._state = ServerState()
         config = Config(
             self._app,
-            access_log=False,
+            access_log=True,  # False would take the handlers from the process's own uvicorn.access logger
             lifespan="off",
             log_config=None,
             proxy_headers=False,
@@ -136,8 +136,15 @@ class LoopbackServer:
 
         def make_protocol() -> asyncio.Protocol:
             self._accepted += 1
-            # uvicorn's protocol classes share these arguments, which the base class it declares does not have
-            return config.http_protocol_class(config=config, server_state=self._state, app_state={}, _loop=loop)  # type: ignore[call-arg]
+            # uvicorn's protocol classes share these arguments and this attribute, which the base class it declares has not
+            protocol: Any = config.http_protocol_class(
+                config=config,  # type: ignore[call-arg]  # see above
+                server_state=self._state,
+                app_state={},
+                _loop=loop,
+            )
+            protocol.access_log = False
+            return protocol  # type: ignore[no-any-return]  # see above
 
         # two steps: cancelled in the second, the server is already known to stop()
         self._server = await loop.create_server(

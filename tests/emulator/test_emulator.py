@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import subprocess
 import sys
@@ -273,3 +274,15 @@ def test_it_runs_on_uvloop() -> None:
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(scenario())
+
+
+async def test_process_keeps_its_access_log() -> None:
+    """An emulator inside an application's process leaves the application's own access log as it is."""
+    logger = logging.getLogger("uvicorn.access")
+    handler = logging.NullHandler()
+    logger.addHandler(handler)
+    try:
+        async with Emulator():
+            assert handler in logger.handlers
+    finally:
+        logger.removeHandler(handler)

@@ -58,31 +58,29 @@ async def test_order_that_is_not_there_is_not_found(shop: httpx2.AsyncClient) ->
 
 
 @pytest.mark.parametrize(
-    ("order_id", "status"),
+    "order_id",
     [
-        ("ada", 422),
-        ("ada-0123456789ABCDEF01234567", 422),
-        ("ada-0123456789abcdef01234567%00", 422),
-        ("ada%3F-0123456789abcdef01234567", 422),
-        ("ada%23-0123456789abcdef01234567", 422),
-        ("%C3%A4da-0123456789abcdef01234567", 422),
-        ("%FF-0123456789abcdef01234567", 422),
-        ("-0123456789abcdef01234567", 422),
-        ("ada-0123456789abcdef01234567%0A", 422),
-        (f"{65 * 'a'}-0123456789abcdef01234567", 422),
-        (10_000 * "a", 422),
-        ("ada%2F-0123456789abcdef01234567", 404),
-        ("ada/lines", 404),
+        "ada",
+        "ada-0123456789ABCDEF01234567",
+        "ada-0123456789abcdef01234567%00",
+        "ada%3F-0123456789abcdef01234567",
+        "ada%23-0123456789abcdef01234567",
+        "%C3%A4da-0123456789abcdef01234567",
+        "%FF-0123456789abcdef01234567",
+        "-0123456789abcdef01234567",
+        "ada-0123456789abcdef01234567%0A",
+        f"{65 * 'a'}-0123456789abcdef01234567",
+        10_000 * "a",
+        "ada%2F-0123456789abcdef01234567",
+        "ada/lines",
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "PATCH"])
-async def test_id_that_no_order_can_have_is_refused(
-    shop: httpx2.AsyncClient, method: str, order_id: str, status: int
-) -> None:
-    """An id of another form never reaches Cosmos DB, and gets a problem document."""
+async def test_id_that_no_order_can_have_is_not_found(shop: httpx2.AsyncClient, method: str, order_id: str) -> None:
+    """An id of another form is that of no order, never reaches Cosmos DB, and gets a problem document."""
     answer = await shop.request(method, f"/orders/{order_id}", json={"status": "paid"}, headers={"If-Match": "*"})
-    assert (answer.status_code, answer.headers["Content-Type"]) == (status, "application/problem+json")
-    assert answer.json()["status"] == status
+    assert (answer.status_code, answer.headers["Content-Type"]) == (404, "application/problem+json")
+    assert answer.json()["status"] == 404
 
 
 async def test_list_gives_a_customers_orders_newest_first(shop: httpx2.AsyncClient, new_order: dict[str, Any]) -> None:
