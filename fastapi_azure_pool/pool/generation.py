@@ -247,7 +247,6 @@ class Generation(Generic[ConnT]):
         if not place.done():
             self._counters.timeouts += 1
             place.set_exception(self.exhausted(waited_seconds))
-            self.waiters.leave(place)
 
     def _serve_waiters(self) -> None:
         while self.waiters and self.ledger.lowest < self._limits.client_limit:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import math
 import random
 from typing import TYPE_CHECKING
 
@@ -215,10 +216,10 @@ class PoolAgainstOracle(PoolLife):
         end = self.loop.now + seconds
         while self.loop.now < end:
             alarm = None if self.pool._generation is None else self.generation._alarm
-            rings_at = alarm._when if alarm is not None and alarm._handle is not None else end
+            rings_at = alarm._when if alarm is not None and alarm._handle is not None else math.inf
             pending = [self.deadlines[client] for client in self.oracle.line if client in self.deadlines]
             self.run(seconds=min([end, rings_at, *pending]) - self.loop.now)
-            if alarm is not None and rings_at <= self.loop.now:
+            if rings_at <= self.loop.now:
                 self.oracle.is_pausing = False
                 self.oracle.replenish()
             self.expire_deadlines()

@@ -75,6 +75,18 @@ async def test_one_extra_connection_exists_at_a_full_pool(
     assert seen == [(3, 1, 0), (3, 1, 1), (3, 1, 2), (3, 0, 3), (3, 0, 3)]
 
 
+async def test_callers_in_line_do_not_hold_a_due_connection_back(
+    make_pool: MakePool, due_after: Callable[..., None]
+) -> None:
+    """Also while callers wait, a due connection drains when its successor is ready: max_size is not exceeded for longer."""
+    due_after(0.9, 1.0)
+    pool = make_pool(client_limit=1, max_size=1, max_lifespan_seconds=100)
+    clients = await admit(pool, 5)
+    await let_time_pass(90)
+    assert (pool.stats().ready, pool.stats().draining) == (1, 1)
+    assert [client.has_place for client in clients] == [True, True, False, False, False]
+
+
 async def test_replacing_one_does_not_make_the_pool_grow(
     make_pool: MakePool, connector: ScriptedConnector, due_after: Callable[..., None]
 ) -> None:

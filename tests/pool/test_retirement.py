@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fastapi_azure_pool.errors import ConnectionFailed
-from fastapi_azure_pool.pool import ConnectionState, SharedTransportConnection
+from fastapi_azure_pool.pool import ConnectionPool, ConnectionState, SharedTransportConnection
+from fastapi_azure_pool.pool.ledger import Ledger
+from fastapi_azure_pool.pool.retirement import Retirement
 from tests.support import invariants
 from tests.support.clients import admit
 from tests.support.scripted_connector import ScriptedConnector, TellingConnector, Transport
@@ -18,7 +20,6 @@ from tests.support.virtual_time import let_time_pass, wait_until_blocked
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fastapi_azure_pool.pool import ConnectionPool
     from tests.support.pools import MakePool
 
 
@@ -102,6 +103,21 @@ async def test_connections_that_came_too_late_for_anybody_go_with_the_first_peri
     assert pool.ready_connection_count == 2
     await let_time_pass(0.5)
     assert pool.ready_connection_count == 0
+
+
+def test_the_idle_are_part_of_the_surplus() -> None:
+    """When both are overdue, as after a time at the cap, those that leave for idleness are not replaced in the surplus."""
+    limits = ConnectionPool(ScriptedConnector(), 1, max_idle_seconds=100)._limits
+    ledger: Ledger[Transport] = Ledger(1, lambda: 0.0)
+    retirement = Retirement(limits, ledger)
+    for _ in range(4):
+        connection: SharedTransportConnection[Transport] = SharedTransportConnection(1, 100, lambda: 0.0)
+        retirement.begin(connection, 0.0)
+        ledger.add(connection)
+    assert min(retirement.times(ledger, 0.0)) == 100
+    used = {ledger.take(), ledger.take()}
+    leaving = set(retirement.leaving(150.0))
+    assert leaving == set(ledger) - used
 
 
 async def test_a_surplus_drains_under_its_clients(make_pool: MakePool) -> None:
