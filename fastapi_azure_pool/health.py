@@ -112,6 +112,7 @@ def health_router(
     """
     if isinstance(critical, str):
         raise TypeError(f"critical must be a collection of names: write critical=[{critical!r}]")
+    required = None if critical is None else tuple(critical)
     router = APIRouter(prefix=prefix, dependencies=dependencies, tags=["health"])
 
     @router.get("/live", summary="Whether the process lives")
@@ -123,7 +124,7 @@ def health_router(
     )
     async def read_readiness(connection: HTTPConnection, response: Response) -> ReadinessHealth:
         pools = find_pools(connection)
-        names = _critical_names(pools, critical)
+        names = _critical_names(pools, required)
         status = _status_of_all(pools, names)
         if any(pools[name].pool.state > PoolState.OPEN for name in names):
             status = HealthStatus.FAIL
@@ -133,7 +134,7 @@ def health_router(
     @router.get("/pools", summary="The pools of this process", responses={503: {"model": PoolsHealth}})
     async def read_pools(connection: HTTPConnection, response: Response) -> PoolsHealth:
         pools = find_pools(connection)
-        status = _status_of_all(pools, _critical_names(pools, critical))
+        status = _status_of_all(pools, _critical_names(pools, required))
         _set_head(response, status)
         return PoolsHealth(
             status=status, process_id=os.getpid(), pools={name: _describe(pools[name]) for name in pools}
