@@ -1,0 +1,190 @@
+"""The documentation runs: every Python block of README.md and docs/, page by page, against the emulator.
+
+The blocks of a page run one after another in one namespace, as if they stood in one file. The account that the pages use as their
+example, https://shop.documents.azure.com, stands for the emulator's, and azure-identity finds the emulator's token endpoint in the
+environment; nothing else is changed. If a page defines ``app``, it is started and must be healthy. A block that cannot run has the
+line ``<!-- not run: reason -->`` before it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from fastapi_azure_pool import ConnectionFailed, PoolUnavailable
+from fastapi_azure_pool.emulator import Emulator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parent.parent
+PAGES = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/**/*.md"))]
+EXAMPLE_ACCOUNT = "https://shop.documents.azure.com"
+
+FENCE = re.compile(
+    r"^(?P<indent> *)```(?P<language>[a-z]+)?(?P<rest>[^\n`]*)\n(?P<body>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL
+)
+EXCUSE = re.compile(r"<!-- not run:(?P<reason>[^>]*)-->\s*\Z")
+
+
+@dataclass(frozen=True)
+class Block:
+    """One fenced block: its language, its text, the line that it begins on, and why it is not run, if it is not."""
+
+    language: str
+    text: str
+    line: int
+    excuse: str | None
+
+
+def blocks_of(page: str) -> list[Block]:
+    """Give the fenced blocks of a page's text, in order."""
+    found = []
+    for match in FENCE.finditer(page):
+        excuse = EXCUSE.search(page[: match.start()])
+        indent = match["indent"]
+        text = "\n".join(line.removeprefix(indent) for line in match["body"].split("\n"))
+        line = page.count("\n", 0, match.start("body")) + 1
+        found.append(Block(match["language"] or "", text, line, excuse["reason"].strip() if excuse else None))
+    return found
+
+
+def run(name: str, page: str, account: str) -> dict[str, Any]:
+    """Run the Python blocks of a page's text with this account in the place of the example's; give what they have defined."""
+    module = ModuleType(f"page:{name}")
+    for block in blocks_of(page):
+        if block.language == "python" and block.excuse is None:
+            # The line numbers of a traceback are the page's.
+            source = "\n" * (block.line - 1) + block.text.replace(EXAMPLE_ACCOUNT, account)
+            exec(compile(source, name, "exec", dont_inherit=True), vars(module))
+    return vars(module)
+
+
+@pytest.fixture(scope="module")
+def azure() -> Iterator[Emulator]:
+    """An emulator with the container shop/orders, partitioned by the order's id, on an event loop of its own."""
+    azure = Emulator(tls=True)
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="emulator")
+    thread.start()
+
+    async def start() -> None:
+        await azure.create_cosmos_container("shop", "orders", partition_key="/id")
+        await azure.start()
+
+    asyncio.run_coroutine_threadsafe(start(), loop).result(10)
+    yield azure
+    asyncio.run_coroutine_threadsafe(azure.stop(), loop).result(10)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(10)
+    loop.close()
+
+
+@pytest.fixture
+def account(azure: Emulator, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The emulator's account, with its token endpoint in the environment."""
+    for name, value in azure.environment.items():
+        monkeypatch.setenv(name, value)
+    return azure.cosmos_endpoint.rstrip("/")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_python_block_of_a_page_runs(page: str, account: str) -> None:
+    """The blocks of a page run in order, and the application that they define, if any, starts and is healthy."""
+    defined = run(page, (ROOT / page).read_text(), account)
+    app = defined.get("app")
+    if app is not None:
+        with TestClient(app) as http:
+            health = http.get("/health/pools")
+            assert (health.status_code, health.json()["status"]) == (200, "pass")
+            assert http.get("/openapi.json").status_code == 200
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/index.md"])
+def test_the_first_example_stores_an_order(page: str, account: str) -> None:
+    """The application of the first example stores the order that it is sent, over the connection that was open before."""
+    app = run(page, (ROOT / page).read_text(), account)["app"]
+    with TestClient(app) as http:
+        answer = http.post("/orders", json={"id": page.replace("/", "-"), "total": 12})
+        assert (answer.status_code, answer.json()["total"]) == (200, 12)
+        assert http.get("/health/pools/orders").json()["totals"]["opened"] == 1
+
+
+def test_the_quick_start_s_routes_answer(account: str) -> None:
+    """The quick start's application writes an order, reads it, and counts the orders outside a request."""
+    defined = run("docs/quickstart.md", (ROOT / "docs/quickstart.md").read_text(), account)
+    app = defined["app"]
+    with TestClient(app) as http:
+        assert http.put("/orders/quick", json={"total": 12}).status_code == 200
+        answer = http.get("/orders/quick")
+        assert (answer.status_code, answer.json()["total"]) == (200, 12)
+        assert set(http.get("/openapi.json").json()["paths"]["/orders/{order_id}"]["get"]["responses"]) >= {
+            "200",
+            "503",
+        }
+        assert http.portal is not None
+        assert http.portal.call(defined["count_orders"], app) >= 1
+
+
+def test_the_documented_health_document_has_the_fields_that_are_answered(account: str) -> None:
+    """The JSON that the configuration page shows for GET /health/pools has the fields, and kinds of values, of an answer."""
+    shown = [block for block in blocks_of((ROOT / "docs/configuration.md").read_text()) if block.language == "json"]
+    documented = json.loads(shown[0].text)
+    app = run("docs/index.md", (ROOT / "docs/index.md").read_text(), account)["app"]
+    with TestClient(app) as http:
+        answered = http.get("/health/pools").json()
+    assert shape(documented) == shape(answered)
+
+
+def test_the_documented_problem_is_the_one_that_is_answered() -> None:
+    """The JSON that the quick start shows for a service that cannot be reached is what is answered."""
+    shown = [block for block in blocks_of((ROOT / "docs/quickstart.md").read_text()) if block.language == "json"]
+    answered = PoolUnavailable(ConnectionFailed("orders", error="ServiceRequestError", retry_after=1)).response()
+    assert json.loads(shown[0].text) == json.loads(bytes(answered.body))
+
+
+def test_what_is_not_run_has_a_reason() -> None:
+    """Whoever leaves a block out says why; and a page that is named here has blocks, so that the search works."""
+    blocks = {page: blocks_of((ROOT / page).read_text()) for page in PAGES}
+    assert [(page, block.line) for page in PAGES for block in blocks[page] if block.excuse == ""] == []
+    assert all(
+        any(block.language == "python" for block in blocks[page]) for page in ("README.md", "docs/quickstart.md")
+    )
+
+
+def test_the_runner_finds_fails_and_leaves_out() -> None:
+    """The runner shares names between blocks, puts the account in, points to the page's line, and leaves out what is excused."""
+    page = (
+        "# Page\n\n```python\nfirst = 'https://shop.documents.azure.com'\n```\n\n"
+        "- item\n\n    ```python\n    second = first + '/x'\n    ```\n\n"
+        "<!-- not run: needs an account -->\n```python\nraise AssertionError\n```\n\n```console\n$ exit 1\n```\n"
+    )
+    assert [(block.language, block.line, block.excuse) for block in blocks_of(page)] == [
+        ("python", 4, None),
+        ("python", 10, None),
+        ("python", 15, "needs an account"),
+        ("console", 19, None),
+    ]
+    defined = run("page.md", page, "https://here")
+    assert (defined["first"], defined["second"]) == ("https://here", "https://here/x")
+    with pytest.raises(ZeroDivisionError) as raised:
+        run("page.md", "text\n\n```python\n1 / 0\n```\n", "")
+    assert (raised.traceback[-1].path, raised.traceback[-1].lineno) == ("page.md", 3)
+
+
+def shape(document: Any) -> Any:
+    """Give a document with the kinds of its values in their place, numbers being one kind."""
+    if isinstance(document, dict):
+        return {name: shape(value) for name, value in document.items()}
+    if isinstance(document, list):
+        return [shape(document[0])] if document else []
+    return "number" if isinstance(document, (int, float)) else type(document).__name__
