@@ -225,9 +225,7 @@ class Generation(Generic[ConnT]):
         try:
             await filled
         finally:
-            self._fillers.pop(filled, None)
-            if filled.done() and not filled.cancelled():
-                filled.exception()  # Seen, also where the caller was cancelled in the same moment.
+            del self._fillers[filled]
 
     def exhausted(self, waited_seconds: float, **advice: str) -> ConnectionsExhausted:
         """Give the error of a caller who waited in vain."""
@@ -368,7 +366,7 @@ class Generation(Generic[ConnT]):
         """How many connections may be ready or on their way: ``burst_limit`` while callers face full ones, else ``max_size``."""
         limits = self._limits
         ready = len(self.ledger)
-        replacements = 1 if self.retirement.due else 0
+        replacements = 1 if self.retirement.due and self.tasks.opening else 0
         if self.waiters and ready >= limits.max_size and self.ledger.lowest == limits.client_limit:
             return limits.burst_limit
         # What the burst has opened stays until it is surplus.

@@ -58,12 +58,15 @@ async def test_the_successor_is_ready_before_the_old_one_drains(
     assert client.transport.times_closed == 0
 
 
+@pytest.mark.parametrize("burst_limit", [3, 6])
 async def test_one_extra_connection_exists_at_a_full_pool(
-    make_pool: MakePool, connector: ScriptedConnector, due_after: Callable[..., None]
+    make_pool: MakePool, connector: ScriptedConnector, due_after: Callable[..., None], burst_limit: int
 ) -> None:
-    """With every place of a pool in use and all connections due, they are replaced one by one."""
+    """With every place of a pool in use and all connections due, they are replaced one by one: that is not a burst."""
     due_after(*[0.9] * 3, *[1.0] * 3)
-    pool = make_pool(client_limit=1, max_size=3, max_concurrent_creates=3, max_lifespan_seconds=100)
+    pool = make_pool(
+        client_limit=1, max_size=3, burst_limit=burst_limit, max_concurrent_creates=3, max_lifespan_seconds=100
+    )
     await admit(pool, 3)
     connector.create_seconds = 1
     seen = []
@@ -85,6 +88,19 @@ async def test_callers_in_line_do_not_hold_a_due_connection_back(
     await let_time_pass(90)
     assert (pool.stats().ready, pool.stats().draining) == (1, 1)
     assert [client.has_place for client in clients] == [True, True, False, False, False]
+
+
+@pytest.mark.parametrize("burst_limit", [3, 4])
+async def test_what_a_burst_has_opened_is_replaced_while_it_is_needed(
+    make_pool: MakePool, due_after: Callable[..., None], burst_limit: int
+) -> None:
+    """A connection above max_size that falls due in use gets a successor like another."""
+    due_after(*[0.9] * burst_limit, *[1.0] * burst_limit)
+    pool = make_pool(client_limit=1, max_size=2, burst_limit=burst_limit, max_lifespan_seconds=100)
+    await admit(pool, burst_limit)
+    await let_time_pass(95)
+    assert (pool.stats().ready, pool.stats().draining) == (burst_limit, burst_limit)
+    invariants.check(pool, leases=burst_limit)
 
 
 async def test_replacing_one_does_not_make_the_pool_grow(

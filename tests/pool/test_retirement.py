@@ -327,7 +327,9 @@ async def pool_at_its_cap(
     """A pool of two READY connections and three that drain under clients who stay: five, its cap."""
     telling_connector.fatal = (Broken,)
     telling_connector.probe_seconds = request.param
-    pool = make_pool(telling_connector, client_limit=1, max_size=2, min_size=2, max_idle_seconds=100)
+    pool = make_pool(
+        telling_connector, client_limit=1, max_size=2, min_size=2, max_idle_seconds=100, max_lifespan_seconds=200
+    )
     await pool.open()
     for _ in range(3):
         (client,) = await admit(pool)
@@ -339,7 +341,7 @@ async def pool_at_its_cap(
 async def test_at_the_cap_retirement_for_age_waits(
     pool_at_its_cap: ConnectionPool[Transport], telling_connector: TellingConnector
 ) -> None:
-    """READY, OPENING and DRAINING stay within twice the limit plus one: there, idle connections stay, and no timer spins."""
+    """READY, OPENING and DRAINING stay within twice the limit plus one: there, idle and old ones stay, and no timer spins."""
     pool = pool_at_its_cap
     assert (pool.stats().ready, pool.stats().draining) == (2, 3)
     await let_time_pass(1000)
