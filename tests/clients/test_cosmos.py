@@ -333,6 +333,16 @@ def azure_access() -> CosmosAccess:
     return CosmosAccess("https://shop.documents.azure.com", "shop", "orders", None, "a2V5", None)
 
 
+async def test_a_connector_without_a_reporter_only_raises(azure: Emulator) -> None:
+    """A connector that stands alone tells nobody what its transport met; the caller gets the error all the same."""
+    connector = connector_of(azure, client_options={"retry_total": 0, "retry_connect": 0, "retry_read": 0})
+    container = await connector.create()
+    assert await connector.ready(container)
+    with azure.faults.drop(path=ITEMS), pytest.raises((ServiceRequestError, ServiceResponseError)):
+        await read(container)
+    await connector.close(container)
+
+
 async def test_a_slow_answer_breaks_nothing(azure: Emulator) -> None:
     """A read time-out is the service's slowness: the connection stays."""
     options = {"retry_total": 0, "retry_connect": 0, "retry_read": 0}

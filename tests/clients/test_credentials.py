@@ -310,3 +310,9 @@ def test_a_credential_of_a_loop_that_is_gone_is_not_used_again() -> None:
 async def test_the_repr_says_nothing() -> None:
     """Neither the credential nor its tokens show in the repr."""
     assert repr(SharedCredential(credential=CountingCredential("planted"))) == "<SharedCredential>"
+
+
+def test_a_given_credential_is_kept_whatever_loop_runs() -> None:
+    """A credential that was given serves one loop after another: whether it can is its owner's business."""
+    shared = SharedCredential(credential=CountingCredential())
+    assert [asyncio.run(shared.get_token(SCOPE)).token for _ in range(2)] == ["token-1", "token-2"]

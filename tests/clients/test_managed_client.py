@@ -342,3 +342,29 @@ async def test_the_repr_tells_kind_service_and_state() -> None:
         assert repr(client) == (
             "<ManagedClient scripted <ConnectionPool OPEN, ready=1, opening=0, draining=0, clients=0, waiting=0>>"
         )
+
+
+@pytest.mark.parametrize("closing", [False, True])
+def test_a_client_whose_loop_is_gone_is_discarded_with_a_warning(closing: bool) -> None:
+    """A client whose loop was closed under it, even while it closed, warns and opens anew on another loop."""
+    connector = ScriptedConnector()
+    client = make(connector)
+    tasks: list[asyncio.Task[None]] = []
+
+    async def begin() -> None:
+        await client.open()
+        await client.get().__aenter__()
+        if closing:
+            tasks.append(asyncio.create_task(client.close()))
+            await eventually(lambda: client.pool.state is PoolState.CLOSING)
+
+    async def use() -> int:
+        async with client, client.get() as transport:
+            return transport.number
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(begin())
+    loop.close()
+    with pytest.warns(ResourceWarning, match="was not closed before its event loop was"):
+        assert asyncio.run(use()) == 1
+    assert [transport.times_closed for transport in connector.created] == [0, 1]
