@@ -137,15 +137,16 @@ def _table(seconds: dict[str, list[float]]) -> Table:
     labels = {
         "semaphore": "`async with asyncio.Semaphore`",
         "acquire": "`await semaphore.acquire()`, `semaphore.release()`",
-        **{f"own {size}": f"fastapi-azure-pool, {size:,} connections" for size in SIZES},
-        "telling": "fastapi-azure-pool, 10 connections that are asked whether they are closed",
-        "plain": "asyncio-connection-pool, 10 connections",
-        **{f"toolbox {size}": f"aio-azure-clients-toolbox, {size:,} connections" for size in SIZES},
+        **{f"own {size}": f"fastapi-azure-pool, pool of {size:,}" for size in SIZES},
+        "telling": "fastapi-azure-pool, pool of 10, asking each connection whether it is closed",
+        "plain": "asyncio-connection-pool, pool of 10",
+        **{f"toolbox {size}": f"aio-azure-clients-toolbox, pool of {size:,}" for size in SIZES},
     }
     rows = []
     for name, label in labels.items():
-        against = ratios(seconds[name], seconds["semaphore"])
-        rows.append((label, in_time_units(statistics.median(seconds[name])), f"{against.median:,.2f} x"))
+        against = ratios(seconds[name], seconds["semaphore"]).median
+        digits = 2 if against < 100 else 0
+        rows.append((label, in_time_units(statistics.median(seconds[name])), f"{against:,.{digits}f} x"))
     return Table(
         "Each, against the semaphore", ("subject", "median", "against `async with asyncio.Semaphore`"), tuple(rows)
     )

@@ -8,6 +8,7 @@ import signal
 
 from azure.cosmos.aio import CosmosClient
 
+from example_app.connections import PARTITION_KEY
 from fastapi_azure_pool.emulator import Emulator
 
 from .loops import run_on
@@ -19,11 +20,13 @@ async def serve() -> None:
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
     async with Emulator() as azure:
-        await azure.create_cosmos_container(DATABASE, CONTAINER, partition_key="/id")
+        await azure.create_cosmos_container(DATABASE, CONTAINER, partition_key=PARTITION_KEY)
         async with CosmosClient(azure.cosmos_endpoint, azure.cosmos_key) as client:
             container = client.get_database_client(DATABASE).get_container_client(CONTAINER)
-            await container.create_item({"id": "1", **SAMPLE})
-        print(json.dumps({"endpoint": azure.cosmos_endpoint, "key": azure.cosmos_key}), flush=True)
+            await container.create_item(SAMPLE.model_dump(mode="json"))
+        print(
+            json.dumps({"endpoint": azure.cosmos_endpoint, "key": azure.cosmos_key, "order_id": SAMPLE.id}), flush=True
+        )
         await stopped.wait()
 
 

@@ -7,6 +7,7 @@ import asyncio
 import json
 import math
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, cast
@@ -20,6 +21,7 @@ WARM_UP_SECONDS = 0.2
 GRACE_SECONDS = 30.0
 """How long the answers to the last requests may take."""
 
+HAS_PROC = Path("/proc/stat").exists()
 _LENGTH = b"\r\ncontent-length: "
 
 
@@ -32,7 +34,6 @@ class Load:
         ends_at: When to stop.
         latencies: Seconds that each counted answer took.
         failure: What a server answered that was not what was asked for; it ends the run.
-        closed: Set for each connection when it has closed.
     """
 
     def __init__(self, request: bytes, seconds: float) -> None:
@@ -92,7 +93,9 @@ class Client(asyncio.Protocol):
         self._transport.write(self._load.request)
 
 
-async def run(port: int, path: str, connections: int, seconds: float, process: int) -> None:
+async def run(
+    port: int, path: str, connections: int, seconds: float, server: int, emulator: int, cores: Sequence[int]
+) -> None:
     """Load the server on a loopback port, and write what was measured to standard output as JSON.
 
     Args:
@@ -100,13 +103,15 @@ async def run(port: int, path: str, connections: int, seconds: float, process: i
         path: What to ask for.
         connections: How many to keep busy.
         seconds: For how long to count.
-        process: The server's process id, whose processor time is read at the begin and the end.
+        server: The server's process id.
+        emulator: The emulator's process id.
+        cores: The cores that these and this process run on.
     """
     loop = asyncio.get_running_loop()
     load = Load(f"GET {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\naccept: application/json\r\n\r\n".encode(), seconds)
-    processor: list[float] = []
-    loop.call_later(load.counts_from - perf_counter(), lambda: processor.append(processor_seconds(process)))
-    loop.call_later(load.ends_at - perf_counter(), lambda: processor.append(processor_seconds(process)))
+    usages: list[Usage] = []
+    for moment in (load.counts_from, load.ends_at):
+        loop.call_later(moment - perf_counter(), lambda: usages.append(Usage.now(server, emulator, cores)))
     closings = [loop.create_future() for _ in range(connections)]
     async with asyncio.timeout(seconds + GRACE_SECONDS):
         for closed in closings:
@@ -115,6 +120,7 @@ async def run(port: int, path: str, connections: int, seconds: float, process: i
     if load.failure is not None:
         raise RuntimeError(load.failure)
     latencies = sorted(load.latencies)
+    before, after = usages
     print(
         json.dumps(
             {
@@ -122,11 +128,31 @@ async def run(port: int, path: str, connections: int, seconds: float, process: i
                 "seconds": seconds,
                 "p50": percentile(latencies, 0.50),
                 "p99": percentile(latencies, 0.99),
-                "processor_seconds": processor[1] - processor[0],
+                "server_seconds": after.server - before.server,
+                "strangers_seconds": after.strangers - before.strangers,
             }
         ),
         flush=True,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Processor time that was used up to a moment, in seconds; nan where the system has no /proc.
+
+    Attributes:
+        server: By the server.
+        strangers: On the cores that were asked about, by processes that have nothing to do with the measurement.
+    """
+
+    server: float
+    strangers: float
+
+    @classmethod
+    def now(cls, server: int, emulator: int, cores: Sequence[int]) -> Usage:
+        """Read it."""
+        ours = [process_seconds(process) for process in (server, emulator, os.getpid())]
+        return cls(ours[0], cores_seconds(cores) - sum(ours))
 
 
 def percentile(ordered: Sequence[float], part: float) -> float:
@@ -134,15 +160,27 @@ def percentile(ordered: Sequence[float], part: float) -> float:
     return ordered[math.ceil(part * len(ordered)) - 1] if ordered else math.nan
 
 
-def processor_seconds(process: int) -> float:
+def process_seconds(process: int) -> float:
     """Read the processor time of a process, its ended threads included; nan where the system has no /proc."""
-    try:
-        status = Path(f"/proc/{process}/stat").read_text()
-    except FileNotFoundError:
+    if not HAS_PROC:
         return math.nan
+    status = Path(f"/proc/{process}/stat").read_text()
     # proc(5): utime and stime are fields 14 and 15; the second, in brackets, may hold blanks.
     fields = status.rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def cores_seconds(cores: Sequence[int]) -> float:
+    """Read for how long some cores have been busy; nan where the system has no /proc."""
+    if not HAS_PROC:
+        return math.nan
+    ticks = 0
+    for line in Path("/proc/stat").read_text().splitlines():
+        name, *fields = line.split()
+        if name in {f"cpu{core}" for core in cores}:
+            # proc(5): user, nice, system, idle, iowait, irq, softirq, steal; interrupts, such as loopback's, are nobody's.
+            ticks += sum(map(int, (*fields[0:3], fields[7])))
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:
@@ -152,9 +190,10 @@ def main() -> None:
     parser.add_argument("--path", required=True)
     parser.add_argument("--connections", type=int, required=True)
     parser.add_argument("--seconds", type=float, required=True)
-    parser.add_argument("--process", type=int, required=True)
-    options = parser.parse_args()
-    run_on("uvloop", run(options.port, options.path, options.connections, options.seconds, options.process))
+    parser.add_argument("--server", type=int, required=True)
+    parser.add_argument("--emulator", type=int, required=True)
+    parser.add_argument("--cores", type=int, nargs="*", required=True)
+    run_on("uvloop", run(**vars(parser.parse_args())))
 
 
 if __name__ == "__main__":

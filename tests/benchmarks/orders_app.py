@@ -1,4 +1,4 @@
-"""One route, ``GET /orders/{order_id}``, five ways to come by the container: a server process of the end-to-end benchmark."""
+"""The example's ``GET /orders/{order_id}``, its container come by in five ways: a server process of the end-to-end benchmark."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import uvicorn
 from aio_azure_clients_toolbox import ManagedCosmos as ToolboxCosmos  # type: ignore[import-untyped]  # the peer ships no types
-from azure.cosmos.aio import ContainerProxy, CosmosClient
-from fastapi import Depends, FastAPI, Request
-from pydantic import BaseModel
+from azure.cosmos.aio import CosmosClient
+from fastapi import Depends, FastAPI, Request, Response
 
-from fastapi_azure_pool import ManagedCosmos, install_error_handlers, managed, open_pools, pooled
+from example_app.dependencies import Orders, RequestedOrder  # noqa: TC001 - FastAPI evaluates the handlers' annotations
+from example_app.models import NewOrder, Order, OrderLine, customer_of
+from fastapi_azure_pool import ManagedCosmos, install_error_handlers, managed, open_pools
 
 from .loops import LOOPS, run_on
 
@@ -25,23 +26,6 @@ if TYPE_CHECKING:
 
 DATABASE = "shop"
 CONTAINER = "orders"
-
-
-class OrderLine(BaseModel):
-    """One line of an order."""
-
-    article: str
-    quantity: int
-    price: float
-
-
-class Order(BaseModel):
-    """What the route answers."""
-
-    id: str
-    customer_id: str
-    lines: list[OrderLine]
-    total: float
 
 
 class Key(str):
@@ -53,26 +37,34 @@ class Key(str):
         """Do nothing: the toolbox closes what its factory made."""
 
 
-SAMPLE: dict[str, Any] = {
-    "customer_id": "c-1001",
-    "lines": [
-        {"article": "kettle", "quantity": 1, "price": 39.9},
-        {"article": "cup", "quantity": 6, "price": 4.5},
-        {"article": "green tea, 250 g", "quantity": 2, "price": 11.25},
-    ],
-    "total": 89.4,
-}
+SAMPLE = Order.place(
+    NewOrder(
+        customer_id="ada",
+        lines=[
+            OrderLine(sku="kettle", quantity=1, unit_price=3990),
+            OrderLine(sku="cup", quantity=6, unit_price=450),
+            OrderLine(sku="tea-250g", quantity=2, unit_price=1125),
+        ],
+    )
+)
+
+
+async def read(container: Any, order_id: str, response: Response) -> Order:
+    """Do what the example's handler does with the container that it is given."""
+    item = await container.read_item(order_id, partition_key=customer_of(order_id))
+    response.headers["ETag"] = item["_etag"]
+    return Order.model_validate(item)
 
 
 def per_request(endpoint: str, key: str) -> FastAPI:
     """Make a client in every request, as many a first version does."""
     app = FastAPI()
 
-    @app.get("/orders/{order_id}", response_model=Order)
-    async def read_order(order_id: str) -> Any:
+    @app.get("/orders/{order_id}")
+    async def read_order(order_id: RequestedOrder, response: Response) -> Order:
         async with CosmosClient(endpoint, key) as client:
             container = client.get_database_client(DATABASE).get_container_client(CONTAINER)
-            return await container.read_item(order_id, partition_key=order_id)
+            return await read(container, order_id, response)
 
     return app
 
@@ -88,9 +80,9 @@ def kept(endpoint: str, key: str) -> FastAPI:
 
     app = FastAPI(lifespan=lifespan)
 
-    @app.get("/orders/{order_id}", response_model=Order)
-    async def read_order(order_id: str, request: Request) -> Any:
-        return await request.app.state.orders.read_item(order_id, partition_key=order_id)
+    @app.get("/orders/{order_id}")
+    async def read_order(order_id: RequestedOrder, request: Request, response: Response) -> Order:
+        return await read(request.app.state.orders, order_id, response)
 
     return app
 
@@ -106,10 +98,10 @@ def toolbox(endpoint: str, key: str) -> FastAPI:
 
     app = FastAPI(lifespan=lifespan)
 
-    @app.get("/orders/{order_id}", response_model=Order)
-    async def read_order(order_id: str, request: Request) -> Any:
+    @app.get("/orders/{order_id}")
+    async def read_order(order_id: RequestedOrder, request: Request, response: Response) -> Order:
         async with request.app.state.orders.get_container_client() as container:
-            return await container.read_item(order_id, partition_key=order_id)
+            return await read(container, order_id, response)
 
     return app
 
@@ -125,7 +117,6 @@ def _with_pool(endpoint: str, key: str) -> FastAPI:
     return app
 
 
-PooledOrders = Annotated[ContainerProxy, Depends(pooled("orders"), scope="function")]
 ManagedOrders = Annotated[ManagedCosmos, Depends(managed("orders"))]
 
 
@@ -133,9 +124,9 @@ def with_pooled(endpoint: str, key: str) -> FastAPI:
     """Depend on a pooled connection."""
     app = _with_pool(endpoint, key)
 
-    @app.get("/orders/{order_id}", response_model=Order)
-    async def read_order(order_id: str, orders: PooledOrders) -> Any:
-        return await orders.read_item(order_id, partition_key=order_id)
+    @app.get("/orders/{order_id}")
+    async def read_order(order_id: RequestedOrder, orders: Orders, response: Response) -> Order:
+        return await read(orders, order_id, response)
 
     return app
 
@@ -144,10 +135,10 @@ def with_managed(endpoint: str, key: str) -> FastAPI:
     """Depend on the managed client, and check out in the handler."""
     app = _with_pool(endpoint, key)
 
-    @app.get("/orders/{order_id}", response_model=Order)
-    async def read_order(order_id: str, orders: ManagedOrders) -> Any:
+    @app.get("/orders/{order_id}")
+    async def read_order(order_id: RequestedOrder, orders: ManagedOrders, response: Response) -> Order:
         async with orders.get_container_client() as container:
-            return await container.read_item(order_id, partition_key=order_id)
+            return await read(container, order_id, response)
 
     return app
 
@@ -172,6 +163,7 @@ def main() -> None:
     # asyncio turns Nagle's algorithm off only where the protocol is named.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
+    listener.listen()  # From now on connections queue, until the application has started.
     print(listener.getsockname()[1], flush=True)
     server = uvicorn.Server(uvicorn.Config(app, access_log=False, log_level="warning", http="h11", ws="none"))
     run_on(options.loop, server.serve(sockets=[listener]))

@@ -71,11 +71,13 @@ def markdown(outcomes: Sequence[Outcome]) -> str:
     if missed:
         parts.append("Missed:\n")
         parts.append(
-            "\n".join(
-                f"- {outcome.title}: {figure.what}. {figure.because or 'The reason is not known yet.'}"
-                for outcome, figure in missed
+            "".join(
+                f"- {outcome.title}: "
+                f"{', '.join(figure.what for owner, figure in missed if owner is outcome)}. "
+                f"{' '.join(dict.fromkeys(figure.because for owner, figure in missed if owner is outcome))}\n"
+                for outcome in outcomes
+                if any(owner is outcome for owner, _ in missed)
             )
-            + "\n"
         )
     for outcome in outcomes:
         parts.append(f"## {outcome.title}\n\n{outcome.how}\n")
