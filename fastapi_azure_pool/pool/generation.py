@@ -484,6 +484,5 @@ class Generation(Generic[ConnT]):
 
     def abandon(self) -> None:
         """Count every connection as closed, since the event loop that could close them is gone."""
-        self.is_closing = True
         for connection in (*self.tasks.opening, *self.connections):
             connection.become(ConnectionState.CLOSED)

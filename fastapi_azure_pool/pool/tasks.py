@@ -141,6 +141,8 @@ class PoolTasks(Generic[ConnT]):
                 "%s: closing connection %s failed with %s", self._label, connection.id, type(error).__name__
             )
         finally:
-            if connection.state is not ConnectionState.CLOSED:
-                connection.become(ConnectionState.CLOSED)
-            self._closed(connection)
+            # Nothing can follow on an event loop that was closed over it.
+            if not self._loop.is_closed():
+                if connection.state is not ConnectionState.CLOSED:
+                    connection.become(ConnectionState.CLOSED)
+                self._closed(connection)

@@ -185,6 +185,24 @@ def test_a_loop_closed_over_an_opening_disturbs_nobody(stage: str) -> None:
     assert opening.state is ConnectionState.CLOSED
 
 
+def test_a_loop_closed_over_retirements_disturbs_nobody() -> None:
+    """What was being closed in the background ends without a word: nobody opens a successor on a loop that is gone."""
+    connector = ScriptedConnector()
+    connector.close_seconds = None
+    pool = ConnectionPool(connector, client_limit=1, max_size=1)
+    loop = VirtualTimeLoop()
+    for _ in range(3):
+        loop.run_until_complete(use(pool))
+        pool.expire(connector.created[-1])
+    waiting = loop.create_task(use(pool))
+    loop.run_until_complete(wait_until_blocked())
+    assert (pool.stats().draining, pool.stats().waiting) == (3, 1)  # At the cap, so that a closing makes room.
+    loop.close()
+    del waiting, pool
+    gc.collect()
+    assert {complaint["message"] for complaint in loop.complaints} == {"Task was destroyed but it is pending!"}
+
+
 def test_a_loop_closed_over_a_close_disturbs_nobody() -> None:
     """A close that its loop did not live to end does not close what the pool has opened on the next."""
     connector = ScriptedConnector()
