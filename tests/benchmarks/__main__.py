@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,8 @@ def main() -> None:
     output = options.output
     if output is None and not options.quick and set(names) == set(BENCHMARKS):
         output = DOCUMENTATION
+    # Being terminated ends the processes of the end-to-end benchmark as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     print(report.machine())
     outcomes = []
     for name in names:
