@@ -477,10 +477,12 @@ class Generation(Generic[ConnT]):
         try:
             await self._drained
         finally:
-            for connection in tuple(self.draining):
-                if not connection.is_closing:
-                    self.tasks.close(connection)
-            await self.tasks.settle()
+            # On an event loop that was closed over it, nothing can be closed.
+            if not self.loop.is_closed():
+                for connection in tuple(self.draining):
+                    if not connection.is_closing:
+                        self.tasks.close(connection)
+                await self.tasks.settle()
 
     def abandon(self) -> None:
         """Count every connection as closed, since the event loop that could close them is gone."""

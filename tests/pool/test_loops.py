@@ -203,14 +203,15 @@ def test_a_loop_closed_over_retirements_disturbs_nobody() -> None:
     assert {complaint["message"] for complaint in loop.complaints} == {"Task was destroyed but it is pending!"}
 
 
-def test_a_loop_closed_over_a_close_disturbs_nobody() -> None:
+@pytest.mark.parametrize("drain_seconds", [0, 10], ids=["closing connections", "waiting for clients"])
+def test_a_loop_closed_over_a_close_disturbs_nobody(drain_seconds: float) -> None:
     """A close that its loop did not live to end does not close what the pool has opened on the next."""
     connector = ScriptedConnector()
     connector.close_seconds = None
     pool = ConnectionPool(connector)
     loop = VirtualTimeLoop()
-    loop.run_until_complete(use(pool))
-    closing = loop.create_task(pool.close(0))
+    loop.run_until_complete(pool.get().__aenter__())
+    closing = loop.create_task(pool.close(drain_seconds))
     loop.run_until_complete(wait_until_blocked())
     assert pool.state is PoolState.CLOSING
     loop.close()
