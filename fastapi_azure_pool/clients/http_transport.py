@@ -86,13 +86,16 @@ def is_broken_connection(error: BaseException) -> bool:
     """Tell whether an error, or what caused it, says that a request could not be sent or its answer not be read.
 
     Only azure-core's own types count: a plain OSError or TimeoutError may be the client of the application who has gone. A slow
-    answer (ServiceResponseTimeoutError) breaks nothing, nor does an answer of any status, nor a token that could not be had
-    (ClientAuthenticationError), whatever it was caused by.
+    answer breaks nothing, nor does an answer of any status, nor a token that could not be had (ClientAuthenticationError),
+    whatever it was caused by.
     """
     for cause in _with_causes(error):
-        if isinstance(cause, (HttpResponseError, ServiceResponseTimeoutError)):
+        if isinstance(cause, HttpResponseError):
             return False
-        if isinstance(cause, (ServiceRequestError, ServiceResponseError)):
+        if isinstance(cause, ServiceResponseError):
+            # Older versions of azure-core tell a slow answer by its cause only.
+            return not isinstance(cause, ServiceResponseTimeoutError) and not isinstance(cause.__cause__, TimeoutError)
+        if isinstance(cause, ServiceRequestError):
             return True
     return False
 

@@ -312,9 +312,12 @@ def test_what_is_fatal(azure_access: CosmosAccess) -> None:
     only_context = RuntimeError("context")
     only_context.__context__ = ServiceRequestError("cannot connect")
     assert [is_fatal(error) for error in (ServiceRequestError("a"), ServiceResponseError("b"), wrapped)] == [True] * 3
+    untyped = ServiceResponseError("slow, as azure-core used to tell it")
+    untyped.__cause__ = TimeoutError()
     answered: Any = CosmosHttpResponseError
     harmless: list[BaseException] = [
         ServiceResponseTimeoutError("slow"),
+        untyped,
         answered(status_code=503, message="no"),
         OSError("the browser has gone"),
         ConnectionResetError("likewise"),
@@ -348,7 +351,7 @@ async def test_a_slow_answer_breaks_nothing(azure: Emulator) -> None:
     options = {"retry_total": 0, "retry_connect": 0, "retry_read": 0}
     async with orders_of(azure, client_options=options) as orders:
         (connection,) = orders.pool.connections
-        with azure.faults.delay(5, path=ITEMS), pytest.raises(ServiceResponseTimeoutError):
+        with azure.faults.delay(5, path=ITEMS), pytest.raises(ServiceResponseError):
             async with orders.get_container_client() as container:
                 await container.read_item("1", partition_key="c", read_timeout=0.05)
         assert (orders.pool.connections, connection.is_ready) == ((connection,), True)

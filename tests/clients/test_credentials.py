@@ -157,7 +157,8 @@ async def test_close_ends_requests_under_way() -> None:
     credential.let.clear()
     caller = asyncio.create_task(shared.get_token(SCOPE))
     await eventually(lambda: len(credential.requests) == 2)
-    await shared.close()
+    async with asyncio.timeout(5):
+        await shared.close()
     with pytest.raises(ClientAuthenticationError, match="closed during the token request"):
         await caller
     assert credential.times_closed == 1
@@ -299,9 +300,10 @@ def test_a_credential_of_a_loop_that_is_gone_is_not_used_again() -> None:
     thread.join()
 
     async def go_on() -> str:
-        token = (await shared.get_token(SCOPE)).token
-        await shared.close()
-        return token
+        async with asyncio.timeout(5):
+            token = (await shared.get_token(SCOPE)).token
+            await shared.close()
+            return token
 
     assert asyncio.run(go_on()) == "token-1"
     assert [made.times_closed for made in CountingCredential.made] == [0, 1]
