@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import fastapi_azure_pool
+from fastapi_azure_pool.clients.extras import extra
 
 
 def run(code: str) -> subprocess.CompletedProcess[str]:
@@ -55,6 +56,7 @@ def test_dir_lists_what_is_not_loaded_yet() -> None:
     """dir() shows every public name, loaded or not, for the sake of completion."""
     done = run("import fastapi_azure_pool as p; print(set(p.__all__) <= set(dir(p)), 'ManagedCosmos' in vars(p))")
     assert done.stdout.split() == ["True", "False"]
+    assert set(fastapi_azure_pool.__all__) <= set(dir(fastapi_azure_pool))
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
@@ -86,6 +88,15 @@ except ImportError as error:
     done = run(code)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.strip() == f"{missing} is not installed: pip install 'fastapi-azure-pool[cosmos]'"
+
+
+def test_only_a_missing_module_is_told_with_the_pip_command() -> None:
+    """An SDK that is there but fails to import keeps its own error; a missing one keeps the missing module's name."""
+    with pytest.raises(ImportError, match="pip install 'fastapi-azure-pool\\[blob\\]'") as raised, extra("blob"):
+        raise ModuleNotFoundError("No module named 'azure.storage'", name="azure.storage")
+    assert raised.value.name == "azure.storage"
+    with pytest.raises(ImportError, match="broken inside"), extra("blob"):
+        raise ImportError("broken inside")
 
 
 def test_the_version_is_the_package_s() -> None:
