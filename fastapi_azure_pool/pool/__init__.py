@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from .connection import ConnectionState, SharedTransportConnection
-from .connection_pool import ConnectionPool
-from .connector import AbstractConnector, AbstractorConnector
-from .lease import Lease
-from .lifecycle import PoolState
-from .stats import ConnectionStats, LastError, PoolStats, PoolTotals
+from fastapi_azure_pool.pool.connection import ConnectionState, SharedTransportConnection
+from fastapi_azure_pool.pool.connection_pool import ConnectionPool
+from fastapi_azure_pool.pool.connector import AbstractConnector, AbstractorConnector
+from fastapi_azure_pool.pool.lease import Lease
+from fastapi_azure_pool.pool.lifecycle import PoolState
+from fastapi_azure_pool.pool.stats import ConnectionStats, LastError, PoolStats, PoolTotals
 
 __all__ = [
     "AbstractConnector",

@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import math
 from contextvars import Context
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+
+
+class Tended(Protocol):
+    """Who has to be looked after at certain times."""
+
+    def tend(self) -> None:
+        """Do what has fallen due."""
 
 
 class Alarm:
-    """Calls back once at the earliest time that anyone has asked for since it last did; holds at most one timer handle."""
+    """Tends someone once at the earliest time that was asked for since it last did; holds at most one timer handle."""
 
-    __slots__ = ("_callback", "_handle", "_loop", "_when")
+    __slots__ = ("_handle", "_loop", "_tended", "_when")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, tended: Tended) -> None:
         self._loop = loop
-        self._callback = callback
+        self._tended = tended
         self._handle: asyncio.TimerHandle | None = None
         self._when = 0.0
 
     def wake_by(self, when: float) -> None:
-        """Call back at ``when`` (the event loop's clock, in seconds) or before; infinity is never."""
+        """Tend at ``when`` (the event loop's clock, in seconds) or before; infinity is never."""
         if when == math.inf:
             return
         if self._handle is not None:
@@ -35,11 +41,11 @@ class Alarm:
         self._when = when
 
     def stop(self) -> None:
-        """Never call back for what was asked so far."""
+        """Forget what was asked so far."""
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
 
     def _ring(self) -> None:
         self._handle = None
-        self._callback()
+        self._tended.tend()

@@ -47,6 +47,10 @@ class Backoff:
         self.retry_at = None
         self._failures = 0
 
+    def rest(self) -> None:
+        """Let the last failure be history, for nothing more is to be opened; the next one waits as long as it would have."""
+        self.error = None
+
     def elapse(self, now: float) -> None:
         """Allow the next attempt, if its time has come."""
         if self.retry_at is not None and now >= self.retry_at:

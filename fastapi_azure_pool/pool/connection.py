@@ -6,7 +6,7 @@ import secrets
 from enum import IntEnum
 from typing import TYPE_CHECKING, Generic
 
-from .connector import ConnT
+from fastapi_azure_pool.pool.connector import ConnT
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,18 +7,18 @@ import warnings
 from contextvars import Context
 from typing import TYPE_CHECKING, Generic, Self
 
-from ..errors import PoolClosed, WrongLoopError
-from .connector import AbstractConnector, ConnT
-from .generation import Generation
-from .lease import Lease
-from .lifecycle import PoolState
-from .limits import PoolLimits
-from .stats import ConnectionStats, Counters, LastError, PoolStats
+from fastapi_azure_pool.errors import PoolClosed, WrongLoopError
+from fastapi_azure_pool.pool.connector import AbstractConnector, ConnT
+from fastapi_azure_pool.pool.generation import Generation
+from fastapi_azure_pool.pool.lease import Lease
+from fastapi_azure_pool.pool.lifecycle import PoolState
+from fastapi_azure_pool.pool.limits import PoolLimits, check_count
+from fastapi_azure_pool.pool.stats import ConnectionStats, Counters, LastError, PoolStats
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from .connection import SharedTransportConnection
+    from fastapi_azure_pool.pool.connection import SharedTransportConnection
 
 
 class ConnectionPool(Generic[ConnT]):
@@ -79,6 +79,9 @@ class ConnectionPool(Generic[ConnT]):
         close_timeout: float = 5.0,
         name: str | None = None,
     ) -> None:
+        # What others are derived from, first.
+        check_count("client_limit", client_limit, at_least=1)
+        check_count("max_size", max_size, at_least=1)
         if grow_at is None:
             grow_at = client_limit if connector.grow_at is None else min(connector.grow_at, client_limit)
         self._limits = PoolLimits(
@@ -181,8 +184,8 @@ class ConnectionPool(Generic[ConnT]):
         if closing is None:
             self._state = PoolState.CLOSING
             self._serving = None
-            generation.begin_closing()
-            closing = generation.tasks.start(self._finish_closing(generation), "close")
+            drained = generation.begin_closing()
+            closing = generation.tasks.start(self._finish_closing(generation, drained), "close")
             # A loop with eager tasks may have finished it already.
             if self._generation is generation:
                 self._closing = closing
@@ -330,9 +333,9 @@ class ConnectionPool(Generic[ConnT]):
             raise PoolClosed(self.name, state=self._state.name.lower())
         return self._serving
 
-    async def _finish_closing(self, generation: Generation[ConnT]) -> None:
+    async def _finish_closing(self, generation: Generation[ConnT], drained: asyncio.Future[None]) -> None:
         try:
-            await generation.finish_closing()
+            await generation.finish_closing(drained)
         finally:
             # Unless the event loop went first and the pool has moved on.
             if self._generation is generation:

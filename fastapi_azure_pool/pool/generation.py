@@ -10,21 +10,21 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Generic
 
-from ..errors import ConnectionFailed, ConnectionsExhausted, PoolClosed
-from .alarm import Alarm
-from .backoff import Backoff
-from .connection import ConnectionState, SharedTransportConnection
-from .connector import AbstractConnector, ConnT
-from .ledger import Ledger
-from .retirement import Retirement
-from .tasks import PoolTasks
-from .waiters import Waiters
+from fastapi_azure_pool.errors import ConnectionFailed, ConnectionsExhausted, PoolClosed
+from fastapi_azure_pool.pool.alarm import Alarm
+from fastapi_azure_pool.pool.backoff import Backoff
+from fastapi_azure_pool.pool.connection import ConnectionState, SharedTransportConnection
+from fastapi_azure_pool.pool.connector import AbstractConnector, ConnT
+from fastapi_azure_pool.pool.ledger import Ledger
+from fastapi_azure_pool.pool.retirement import Retirement
+from fastapi_azure_pool.pool.tasks import PoolTasks
+from fastapi_azure_pool.pool.waiters import Waiters
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .limits import PoolLimits
-    from .stats import Counters
+    from fastapi_azure_pool.pool.limits import PoolLimits
+    from fastapi_azure_pool.pool.stats import Counters
 
 _logger = logging.getLogger(__name__)
 
@@ -39,7 +39,8 @@ class Generation(Generic[ConnT]):
 
     Attributes:
         thread: The identity of the thread that the loop runs in.
-        take: Takes a place on the connection with the fewest clients; gives None when none has room.
+        needs_care: Whether a place is taken with `take`; where the connector cannot tell whether a connection is closed, and growth
+            is off, the ledger's own will do.
 
     Args:
         loop: The event loop that it lives on.
@@ -68,8 +69,8 @@ class Generation(Generic[ConnT]):
         "last_error",
         "ledger",
         "loop",
+        "needs_care",
         "retirement",
-        "take",
         "tasks",
         "thread",
         "waiters",
@@ -94,26 +95,17 @@ class Generation(Generic[ConnT]):
         # A connector that can't tell is not asked at every checkout.
         self._asks_whether_closed = type(connector).is_closed is not AbstractConnector.is_closed
         self._growth_threshold = limits.growth_threshold
-        self._alarm = Alarm(loop, self._tend)
-        self._drained: asyncio.Future[None] = loop.create_future()
-        self._fillers: dict[asyncio.Future[None], None] = {}
+        self.needs_care = self._asks_whether_closed or limits.growth_threshold <= limits.client_limit
+        self._alarm = Alarm(loop, self)
+        # Made when the pool begins to close; done when it need not wait for clients any more.
+        self._drained: asyncio.Future[None] | None = None
+        self._fillers: list[asyncio.Future[None]] = []
         self.ledger: Ledger[ConnT] = Ledger(limits.client_limit, self._now)
         self.waiters: Waiters[ConnT] = Waiters()
         self.retirement: Retirement[ConnT] = Retirement(limits, self.ledger)
         self.backoff = Backoff()
-        self.tasks: PoolTasks[ConnT] = PoolTasks(
-            loop,
-            connector,
-            limits,
-            label=self.label,
-            opened=self._opened,
-            failed=self._opening_failed,
-            closed=self._closed,
-        )
+        self.tasks: PoolTasks[ConnT] = PoolTasks(loop, connector, limits, self)
         self.draining: dict[SharedTransportConnection[ConnT], None] = {}
-        # Where the connector cannot tell and growth is off, there is nothing to take care of.
-        needs_care = self._asks_whether_closed or limits.growth_threshold <= limits.client_limit
-        self.take = self._take_with_care if needs_care else self.ledger.take
         self._leaving_clients = 0
         self.is_closing = False
         self.last_error: tuple[str, float] | None = None
@@ -135,8 +127,12 @@ class Generation(Generic[ConnT]):
 
     # A place taken and given back: the fast path -------------------------------------------------------------------------------
 
-    def _take_with_care(self) -> SharedTransportConnection[ConnT] | None:
-        """Take a place as the ledger does, but on none that is known to be dead, and open one more when all are well used."""
+    def take(self) -> SharedTransportConnection[ConnT] | None:
+        """Take a place as the ledger does, but on none that is known to be dead, and open one more when all are well used.
+
+        Returns:
+            The connection, or None when none has room.
+        """
         ledger = self.ledger
         connection = ledger.take()
         if self._asks_whether_closed:
@@ -221,11 +217,11 @@ class Generation(Generic[ConnT]):
             return
         self._refuse_while_failing()
         filled = self.loop.create_future()
-        self._fillers[filled] = None
+        self._fillers.append(filled)
         try:
             await filled
         finally:
-            del self._fillers[filled]
+            self._fillers.remove(filled)
 
     def exhausted(self, waited_seconds: float, **advice: str) -> ConnectionsExhausted:
         """Give the error of a caller who waited in vain."""
@@ -247,11 +243,11 @@ class Generation(Generic[ConnT]):
             place.set_exception(self.exhausted(waited_seconds))
 
     def _serve_waiters(self) -> None:
-        while self.waiters and self.ledger.lowest < self._limits.client_limit:
+        while self.ledger.lowest < self._limits.client_limit:
             # Out of the line while being served: what to open would be reckoned with one more who waits.
             place = self.waiters.call_first()
-            if place.done():
-                continue
+            if place is None:
+                return
             connection = self.take()
             if connection is None:
                 self.waiters.put_back(place)
@@ -323,7 +319,7 @@ class Generation(Generic[ConnT]):
             "".join(traceback.format_tb(problem.__traceback__)),
         )
 
-    def _tend(self) -> None:
+    def tend(self) -> None:
         """Do what has fallen due, and set the alarm for what falls due next."""
         now = self._now()
         self.backoff.elapse(now)
@@ -394,6 +390,8 @@ class Generation(Generic[ConnT]):
         ready, opening, due = len(self.ledger), len(self.tasks.opening), len(self.retirement.due)
         missing = self._aim() - (ready - due + opening)
         if missing <= 0:
+            if ready:
+                self.backoff.rest()
             return
         # Someone who is failing is asked by one attempt at a time.
         at_once = 1 if self.backoff.is_failing else self._limits.max_concurrent_creates
@@ -406,7 +404,8 @@ class Generation(Generic[ConnT]):
             if connection.state is not ConnectionState.OPENING:
                 return  # A loop with eager tasks has finished it already, and what is missing has been looked at again.
 
-    def _opened(self, connection: SharedTransportConnection[ConnT]) -> None:
+    def note_opened(self, connection: SharedTransportConnection[ConnT]) -> None:
+        """Give a connection that is open and proven to whoever waits for one."""
         now = self._now()
         connection.become(ConnectionState.READY)
         # Before it counts itself: with a successor among them, the due ones would seem to be needed as well.
@@ -427,7 +426,8 @@ class Generation(Generic[ConnT]):
                     filled.set_result(None)
         self._replenish()
 
-    def _opening_failed(self, error: BaseException) -> None:
+    def note_failed(self, error: BaseException) -> None:
+        """Count a connection that could not be opened, and send everyone away if nothing else is to be had."""
         if self.is_closing:
             return
         now = self._now()
@@ -444,7 +444,8 @@ class Generation(Generic[ConnT]):
         if not len(self.ledger) and not self.tasks.opening:
             self._send_everyone_away(self._failure)
 
-    def _closed(self, connection: SharedTransportConnection[ConnT]) -> None:
+    def note_closed(self, connection: SharedTransportConnection[ConnT]) -> None:
+        """Let go of a connection that is closed."""
         if connection in self.draining:
             del self.draining[connection]
             # With a connection that is closed under its clients go their places.
@@ -452,13 +453,18 @@ class Generation(Generic[ConnT]):
             connection.current_client_count = 0
             self._counters.closed += 1
         if not self.is_closing:
-            self._tend()
+            self.tend()
 
     # Closing -------------------------------------------------------------------------------------------------------------------
 
-    def begin_closing(self) -> None:
-        """Send everyone in line away, stop what is being opened, and let every connection drain."""
+    def begin_closing(self) -> asyncio.Future[None]:
+        """Send everyone in line away, stop what is being opened, and let every connection drain.
+
+        Returns:
+            What `finish_closing` waits for: done when the last client has left, or when `stop_draining` is called.
+        """
         self.is_closing = True
+        drained = self._drained = self.loop.create_future()
         self._alarm.stop()
         self._send_everyone_away(lambda: PoolClosed(self._name, state="closing"))
         self.tasks.cancel_opening()
@@ -466,16 +472,17 @@ class Generation(Generic[ConnT]):
             self.retire(connection)
         if not self.clients:
             self.stop_draining()
+        return drained
 
     def stop_draining(self) -> None:
         """Wait for clients no longer."""
-        if not self._drained.done():
+        if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
 
-    async def finish_closing(self) -> None:
+    async def finish_closing(self, drained: asyncio.Future[None]) -> None:
         """Wait until the clients have left or their time is over, then until every connection is closed."""
         try:
-            await self._drained
+            await drained
         finally:
             # On an event loop that was closed over it, nothing can be closed.
             if not self.loop.is_closed():

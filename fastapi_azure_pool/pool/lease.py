@@ -6,15 +6,15 @@ from asyncio import get_running_loop
 from threading import get_ident
 from typing import TYPE_CHECKING, Final, Generic
 
-from .connection import ConnectionState
-from .connector import ConnT
+from fastapi_azure_pool.pool.connection import ConnectionState
+from fastapi_azure_pool.pool.connector import ConnT
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from .connection import SharedTransportConnection
-    from .connection_pool import ConnectionPool
-    from .generation import Generation
+    from fastapi_azure_pool.pool.connection import SharedTransportConnection
+    from fastapi_azure_pool.pool.connection_pool import ConnectionPool
+    from fastapi_azure_pool.pool.generation import Generation
 
 READY: Final = ConnectionState.READY
 _IN_USE = "this lease is in use: call pool.get() once for each `async with`"
@@ -42,7 +42,7 @@ class Lease(Generic[ConnT]):
         # Whether the loop runs in this thread, which says the same as asyncio.get_running_loop() without its system call.
         if generation is None or generation.thread != get_ident() or not generation.loop.is_running():
             generation = self._pool._enter(get_running_loop())  # noqa: SLF001 - likewise
-        connection = generation.take()
+        connection = generation.take() if generation.needs_care else generation.ledger.take()
         if connection is None:
             connection = await generation.wait_for_place(self._timeout)
             if self._connection is not None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Generic
 
-from .connector import ConnT
+from fastapi_azure_pool.pool.connector import ConnT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from .connection import SharedTransportConnection
+    from fastapi_azure_pool.pool.connection import SharedTransportConnection
 
 
 class Ledger(Generic[ConnT]):

@@ -28,16 +28,14 @@ class PoolLimits:
     probe_seconds: float | None
 
     def __post_init__(self) -> None:
-        _check_count("client_limit", self.client_limit, at_least=1)
-        _check_count("max_size", self.max_size, at_least=1)
         _check_seconds("max_idle_seconds", self.max_idle_seconds, or_none="keep idle connections")
         _check_seconds("max_lifespan_seconds", self.max_lifespan_seconds, or_none="keep old connections")
-        _check_count("max_concurrent_creates", self.max_concurrent_creates, at_least=1)
-        _check_count("min_size", self.min_size, at_least=0, at_most=self.max_size, bound="max_size")
-        _check_count("burst_limit", self.burst_limit, at_least=self.max_size, bound="max_size")
-        _check_count("grow_at", self.grow_at, at_least=1, at_most=self.client_limit, bound="client_limit")
+        check_count("max_concurrent_creates", self.max_concurrent_creates, at_least=1)
+        check_count("min_size", self.min_size, at_least=0, at_most=self.max_size, bound="max_size")
+        check_count("burst_limit", self.burst_limit, at_least=self.max_size, bound="max_size")
+        check_count("grow_at", self.grow_at, at_least=1, at_most=self.client_limit, bound="client_limit")
         if self.max_waiting is not None:
-            _check_count("max_waiting", self.max_waiting, at_least=0)
+            check_count("max_waiting", self.max_waiting, at_least=0)
         _check_seconds("create_timeout", self.create_timeout)
         _check_seconds("close_timeout", self.close_timeout)
         _check_seconds("probe_seconds", self.probe_seconds, or_none="ask at checkout only")
@@ -61,7 +59,8 @@ class PoolLimits:
         return -(-clients // self.client_limit)
 
 
-def _check_count(name: str, value: object, *, at_least: int, at_most: float = math.inf, bound: str = "") -> None:
+def check_count(name: str, value: object, *, at_least: int, at_most: float = math.inf, bound: str = "") -> None:
+    """Raise ValueError, naming the value and the bound, unless it is a whole number within the bounds."""
     if isinstance(value, int) and not isinstance(value, bool) and at_least <= value <= at_most:
         return
     upper = "" if at_most == math.inf else f" and at most {at_most}"

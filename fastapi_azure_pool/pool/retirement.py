@@ -5,14 +5,14 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Generic
 
-from .connector import ConnT
+from fastapi_azure_pool.pool.connector import ConnT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from .connection import SharedTransportConnection
-    from .ledger import Ledger
-    from .limits import PoolLimits
+    from fastapi_azure_pool.pool.connection import SharedTransportConnection
+    from fastapi_azure_pool.pool.ledger import Ledger
+    from fastapi_azure_pool.pool.limits import PoolLimits
 
 EARLIEST_RETIREMENT = 0.9
 """The part of its lifespan after which a connection may fall due; spread up to 1.0, so that they do not all fall due together."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .connection import ConnectionState
-    from .lifecycle import PoolState
+    from fastapi_azure_pool.pool.connection import ConnectionState
+    from fastapi_azure_pool.pool.lifecycle import PoolState
 
 
 @dataclass(frozen=True, slots=True)

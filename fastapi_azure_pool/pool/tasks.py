@@ -5,21 +5,40 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextvars import Context
-from typing import TYPE_CHECKING, Generic
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from .connection import ConnectionState, SharedTransportConnection
-from .connector import AbstractConnector, ConnT
+from fastapi_azure_pool.pool.connection import ConnectionState, SharedTransportConnection
+from fastapi_azure_pool.pool.connector import AbstractConnector, ConnT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Coroutine
 
-    from .limits import PoolLimits
+    from fastapi_azure_pool.pool.limits import PoolLimits
 
 _logger = logging.getLogger(__name__)
 
+KeyT = TypeVar("KeyT")
+
+
+class Owner(Protocol[ConnT]):
+    """Who is told how it went."""
+
+    @property
+    def label(self) -> str:
+        """What the tasks' names begin with."""
+
+    def note_opened(self, connection: SharedTransportConnection[ConnT]) -> None:
+        """Hear that a connection is open and proven; it is OPENING still."""
+
+    def note_failed(self, error: BaseException) -> None:
+        """Hear why a connection could not be opened; what was open of it is being closed."""
+
+    def note_closed(self, connection: SharedTransportConnection[ConnT]) -> None:
+        """Hear that a connection is CLOSED."""
+
 
 class PoolTasks(Generic[ConnT]):
-    """Opens and closes connections in the background and tells the pool how it went.
+    """Opens and closes connections in the background and tells their owner how it went.
 
     Each task runs in an empty context: the one of the request that happened to start it would be kept alive by it.
 
@@ -27,36 +46,26 @@ class PoolTasks(Generic[ConnT]):
         loop: Where the tasks run.
         connector: What opens, proves and closes.
         limits: The pool's time-outs.
-        label: What the tasks' names begin with.
-        opened: Called with a connection that is open and proven, still OPENING.
-        failed: Called with the error when a connection could not be opened; what was open of it is being closed.
-        closed: Called with a connection that is CLOSED.
+        owner: Who is told how it went.
 
     Attributes:
         opening: Connections on their way, each with its task.
     """
 
-    __slots__ = ("_closed", "_connector", "_failed", "_label", "_limits", "_loop", "_opened", "_tasks", "opening")
+    __slots__ = ("_connector", "_limits", "_loop", "_owner", "_tasks", "opening")
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         connector: AbstractConnector[ConnT],
         limits: PoolLimits,
-        *,
-        label: str,
-        opened: Callable[[SharedTransportConnection[ConnT]], None],
-        failed: Callable[[BaseException], None],
-        closed: Callable[[SharedTransportConnection[ConnT]], None],
+        owner: Owner[ConnT],
     ) -> None:
         self._loop = loop
         self._connector = connector
         self._limits = limits
-        self._label = label
-        self._opened = opened
-        self._failed = failed
-        self._closed = closed
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._owner = owner
+        self._tasks: dict[asyncio.Task[None], None] = {}
         self.opening: dict[SharedTransportConnection[ConnT], asyncio.Task[None] | None] = {}
 
     def open(self, connection: SharedTransportConnection[ConnT]) -> None:
@@ -81,9 +90,9 @@ class PoolTasks(Generic[ConnT]):
 
     def start(self, work: Coroutine[None, None, None], what: str) -> asyncio.Task[None]:
         """Run a coroutine as a task of the pool."""
-        task = self._loop.create_task(work, name=f"{self._label}: {what}", context=Context())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task = self._loop.create_task(work, name=f"{self._owner.label}: {what}", context=Context())
+        self._tasks[task] = None
+        task.add_done_callback(self._forget)
         return task
 
     async def settle(self) -> None:
@@ -95,7 +104,10 @@ class PoolTasks(Generic[ConnT]):
             if not done:
                 names = ", ".join(task.get_name() for task in pending)
                 _logger.error(
-                    "%s: gave up after %.1f s on tasks that ignore their cancellation: %s", self._label, patience, names
+                    "%s: gave up after %.1f s on tasks that ignore their cancellation: %s",
+                    self._owner.label,
+                    patience,
+                    names,
                 )
                 return
 
@@ -104,10 +116,13 @@ class PoolTasks(Generic[ConnT]):
         if connection in self.opening:
             self._fail(connection, asyncio.CancelledError())
 
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        _remove(self._tasks, task)
+
     def _fail(self, connection: SharedTransportConnection[ConnT], error: BaseException) -> None:
-        del self.opening[connection]
+        _remove(self.opening, connection)
         connection.become(ConnectionState.CLOSED)
-        self._failed(error)
+        self._owner.note_failed(error)
 
     async def _open(self, connection: SharedTransportConnection[ConnT]) -> None:
         has_transport = False
@@ -129,8 +144,8 @@ class PoolTasks(Generic[ConnT]):
             if not isinstance(error, Exception):
                 raise
         else:
-            del self.opening[connection]
-            self._opened(connection)
+            _remove(self.opening, connection)
+            self._owner.note_opened(connection)
 
     async def _close(self, connection: SharedTransportConnection[ConnT]) -> None:
         try:
@@ -138,11 +153,18 @@ class PoolTasks(Generic[ConnT]):
                 await self._connector.close(connection.transport)
         except Exception as error:  # noqa: BLE001 - whatever a connector raises, the connection is done with
             _logger.warning(
-                "%s: closing connection %s failed with %s", self._label, connection.id, type(error).__name__
+                "%s: closing connection %s failed with %s", self._owner.label, connection.id, type(error).__name__
             )
         finally:
             # Nothing can follow on an event loop that was closed over it.
             if not self._loop.is_closed():
                 if connection.state is not ConnectionState.CLOSED:
                     connection.become(ConnectionState.CLOSED)
-                self._closed(connection)
+                self._owner.note_closed(connection)
+
+
+def _remove(held: dict[KeyT, Any], key: KeyT) -> None:
+    """Take a key out of a dictionary; an emptied one gives its memory back, which a pool that idles is long."""
+    del held[key]
+    if not held:
+        held.clear()

@@ -277,3 +277,22 @@ async def test_the_log_names_the_type_and_not_the_text(
     await admit(make_pool(name="orders"))
     assert "pool orders: opening a connection failed with OSError; next attempt in 0." in caplog.text
     assert "hush" not in caplog.text
+
+
+@pytest.mark.usefixtures("longest_pauses")
+async def test_a_failure_that_nobody_needs_mended_is_history(make_pool: MakePool, connector: ScriptedConnector) -> None:
+    """When one more connection failed to open and is not needed any more, the pool is not failing; the pauses go on growing."""
+    pool = make_pool(client_limit=1, max_size=2)
+    (holder,) = await admit(pool)
+    connector.create_error = NO_ROUTE
+    await admit(pool, timeout=0.25)
+    assert pool.stats().is_failing
+    await let_time_pass(1)
+    assert (pool.ready_connection_count, pool.stats().is_failing, pool.stats().waiting) == (1, False, 0)
+    await admit(pool, timeout=0.25)
+    assert pool.stats().is_failing
+    await let_time_pass(0.75)
+    assert pool.stats().is_failing  # The second pause is a second long.
+    await let_time_pass(0.5)
+    assert not pool.stats().is_failing
+    holder.leave()
