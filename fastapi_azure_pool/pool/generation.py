@@ -18,6 +18,7 @@ from fastapi_azure_pool.pool.connector import AbstractConnector, ConnT
 from fastapi_azure_pool.pool.ledger import Ledger
 from fastapi_azure_pool.pool.retirement import Retirement
 from fastapi_azure_pool.pool.tasks import PoolTasks
+from fastapi_azure_pool.pool.tidy import discard
 from fastapi_azure_pool.pool.waiters import Waiters
 
 if TYPE_CHECKING:
@@ -51,23 +52,22 @@ class Generation(Generic[ConnT]):
     """
 
     __slots__ = (
-        "__weakref__",
         "_alarm",
         "_asks_whether_closed",
-        "_connector",
         "_counters",
         "_drained",
         "_fillers",
         "_growth_threshold",
         "_leaving_clients",
-        "_limits",
         "_name",
         "_now",
         "backoff",
+        "connector",
         "draining",
         "is_closing",
         "last_error",
         "ledger",
+        "limits",
         "loop",
         "needs_care",
         "retirement",
@@ -85,8 +85,8 @@ class Generation(Generic[ConnT]):
         name: str | None,
     ) -> None:
         self.loop = loop
-        self._connector = connector
-        self._limits = limits
+        self.connector = connector
+        self.limits = limits
         self._counters = counters
         self._name = name
         self.thread = threading.get_ident()
@@ -104,7 +104,7 @@ class Generation(Generic[ConnT]):
         self.waiters: Waiters[ConnT] = Waiters()
         self.retirement: Retirement[ConnT] = Retirement(limits, self.ledger)
         self.backoff = Backoff()
-        self.tasks: PoolTasks[ConnT] = PoolTasks(loop, connector, limits, self)
+        self.tasks: PoolTasks[ConnT] = PoolTasks(self)
         self.draining: dict[SharedTransportConnection[ConnT], None] = {}
         self._leaving_clients = 0
         self.is_closing = False
@@ -187,7 +187,7 @@ class Generation(Generic[ConnT]):
             # Also for who is refused below: a pool in which nobody may wait must open its connections too.
             self._replenish()
             self._serve_waiters()
-            max_waiting = self._limits.max_waiting
+            max_waiting = self.limits.max_waiting
             if max_waiting is not None and len(self.waiters) > max_waiting:
                 raise self.exhausted(0.0, advice=f"max_waiting={max_waiting} callers are in line already")
             self._counters.waited += 1
@@ -213,7 +213,7 @@ class Generation(Generic[ConnT]):
             PoolClosed: The pool was closed meanwhile.
         """
         self._replenish()
-        if len(self.ledger) >= self._limits.min_size:
+        if len(self.ledger) >= self.limits.min_size:
             return
         self._refuse_while_failing()
         filled = self.loop.create_future()
@@ -243,7 +243,7 @@ class Generation(Generic[ConnT]):
             place.set_exception(self.exhausted(waited_seconds))
 
     def _serve_waiters(self) -> None:
-        while self.ledger.lowest < self._limits.client_limit:
+        while self.ledger.lowest < self.limits.client_limit:
             # Out of the line while being served: what to open would be reckoned with one more who waits.
             place = self.waiters.call_first()
             if place is None:
@@ -280,7 +280,7 @@ class Generation(Generic[ConnT]):
         if connection.state is not ConnectionState.READY:
             return
         self.ledger.remove(connection)
-        self.retirement.due.pop(connection, None)
+        discard(self.retirement.due, connection)
         self._leaving_clients += connection.current_client_count
         connection.become(ConnectionState.DRAINING)
         self.draining[connection] = None
@@ -293,7 +293,7 @@ class Generation(Generic[ConnT]):
         if connection.state is not ConnectionState.READY:
             return
         try:
-            is_fatal = self._connector.is_fatal(error)
+            is_fatal = self.connector.is_fatal(error)
         except Exception as problem:  # noqa: BLE001 - a connector that cannot judge must not fail a check-in
             self._log_connector_bug("is_fatal", problem)
             is_fatal = True
@@ -304,7 +304,7 @@ class Generation(Generic[ConnT]):
 
     def _finds_closed(self, connection: SharedTransportConnection[ConnT]) -> bool:
         try:
-            return self._connector.is_closed(connection.transport)
+            return self.connector.is_closed(connection.transport)
         except Exception as problem:  # noqa: BLE001 - a connector that cannot tell must not fail a checkout
             self._log_connector_bug("is_closed", problem)
             return True
@@ -324,10 +324,10 @@ class Generation(Generic[ConnT]):
         now = self._now()
         self.backoff.elapse(now)
         # At the cap, retirement waits until something has been closed.
-        if self._existing < self._limits.cap:
+        if self._existing < self.limits.cap:
             for connection in self.retirement.leaving(now):
                 self.retire(connection)
-        if self._limits.probe_seconds is not None:
+        if self.limits.probe_seconds is not None:
             for connection in tuple(self.ledger.idle()):
                 if self._finds_closed(connection):
                     self.retire(connection)
@@ -341,10 +341,10 @@ class Generation(Generic[ConnT]):
             self._alarm.wake_by(self.backoff.retry_at)
         if not len(self.ledger):
             return
-        if self._existing < self._limits.cap:
+        if self._existing < self.limits.cap:
             self._alarm.wake_by(min(self.retirement.times(self.ledger, now), default=math.inf))
-        elif self._limits.probe_seconds is not None:
-            self._alarm.wake_by(now + self._limits.probe_seconds)
+        elif self.limits.probe_seconds is not None:
+            self._alarm.wake_by(now + self.limits.probe_seconds)
 
     def _release_due(self, needed: int) -> None:
         """Retire those who have fallen due, as far as more than the needed connections are ready."""
@@ -360,7 +360,7 @@ class Generation(Generic[ConnT]):
 
     def _limit(self) -> int:
         """How many connections may be ready or on their way: ``burst_limit`` while callers face full ones, else ``max_size``."""
-        limits = self._limits
+        limits = self.limits
         ready = len(self.ledger)
         replacements = 1 if self.retirement.due and self.tasks.opening else 0
         if self.waiters and ready >= limits.max_size and self.ledger.lowest == limits.client_limit:
@@ -372,7 +372,7 @@ class Generation(Generic[ConnT]):
 
     def _aim(self) -> int:
         """How many ready connections the pool should have now."""
-        limits = self._limits
+        limits = self.limits
         ready = len(self.ledger)
         aim = -(-(self.clients + len(self.waiters)) // limits.client_limit)
         if ready and self.ledger.lowest >= self._growth_threshold:
@@ -394,11 +394,11 @@ class Generation(Generic[ConnT]):
                 self.backoff.rest()
             return
         # Someone who is failing is asked by one attempt at a time.
-        at_once = 1 if self.backoff.is_failing else self._limits.max_concurrent_creates
+        at_once = 1 if self.backoff.is_failing else self.limits.max_concurrent_creates
         room = self._limit() + (1 if due else 0) - ready - opening
-        for _ in range(min(missing, room, self._limits.cap - self._existing, at_once - opening)):
+        for _ in range(min(missing, room, self.limits.cap - self._existing, at_once - opening)):
             connection: SharedTransportConnection[ConnT] = SharedTransportConnection(
-                self._limits.client_limit, self._limits.max_idle_seconds, self._now
+                self.limits.client_limit, self.limits.max_idle_seconds, self._now
             )
             self.tasks.open(connection)
             if connection.state is not ConnectionState.OPENING:
@@ -420,7 +420,7 @@ class Generation(Generic[ConnT]):
         self._alarm.wake_by(min(self.retirement.times((connection,), now), default=math.inf))
         self._release_due(needed)
         self._serve_waiters()
-        if len(self.ledger) >= self._limits.min_size:
+        if len(self.ledger) >= self.limits.min_size:
             for filled in self._fillers:
                 if not filled.done():
                     filled.set_result(None)
@@ -447,7 +447,7 @@ class Generation(Generic[ConnT]):
     def note_closed(self, connection: SharedTransportConnection[ConnT]) -> None:
         """Let go of a connection that is closed."""
         if connection in self.draining:
-            del self.draining[connection]
+            discard(self.draining, connection)
             # With a connection that is closed under its clients go their places.
             self._leaving_clients -= connection.current_client_count
             connection.current_client_count = 0

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextvars import Context
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol
 
 from fastapi_azure_pool.pool.connection import ConnectionState, SharedTransportConnection
 from fastapi_azure_pool.pool.connector import AbstractConnector, ConnT
+from fastapi_azure_pool.pool.tidy import discard
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -17,11 +18,19 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
-KeyT = TypeVar("KeyT")
-
 
 class Owner(Protocol[ConnT]):
-    """Who is told how it went."""
+    """Whose tasks they are, and who is told how it went.
+
+    Attributes:
+        loop: Where the tasks run.
+        connector: What opens, proves and closes.
+        limits: The pool's time-outs.
+    """
+
+    loop: asyncio.AbstractEventLoop
+    connector: AbstractConnector[ConnT]
+    limits: PoolLimits
 
     @property
     def label(self) -> str:
@@ -43,27 +52,15 @@ class PoolTasks(Generic[ConnT]):
     Each task runs in an empty context: the one of the request that happened to start it would be kept alive by it.
 
     Args:
-        loop: Where the tasks run.
-        connector: What opens, proves and closes.
-        limits: The pool's time-outs.
-        owner: Who is told how it went.
+        owner: Whose tasks they are.
 
     Attributes:
         opening: Connections on their way, each with its task.
     """
 
-    __slots__ = ("_connector", "_limits", "_loop", "_owner", "_tasks", "opening")
+    __slots__ = ("_owner", "_tasks", "opening")
 
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        connector: AbstractConnector[ConnT],
-        limits: PoolLimits,
-        owner: Owner[ConnT],
-    ) -> None:
-        self._loop = loop
-        self._connector = connector
-        self._limits = limits
+    def __init__(self, owner: Owner[ConnT]) -> None:
         self._owner = owner
         self._tasks: dict[asyncio.Task[None], None] = {}
         self.opening: dict[SharedTransportConnection[ConnT], asyncio.Task[None] | None] = {}
@@ -90,14 +87,14 @@ class PoolTasks(Generic[ConnT]):
 
     def start(self, work: Coroutine[None, None, None], what: str) -> asyncio.Task[None]:
         """Run a coroutine as a task of the pool."""
-        task = self._loop.create_task(work, name=f"{self._owner.label}: {what}", context=Context())
+        task = self._owner.loop.create_task(work, name=f"{self._owner.label}: {what}", context=Context())
         self._tasks[task] = None
         task.add_done_callback(self._forget)
         return task
 
     async def settle(self) -> None:
         """Wait until every task is done; give up on those that do not even end when their time is over."""
-        patience = 2 * self._limits.close_timeout
+        patience = 2 * self._owner.limits.close_timeout
         ours = asyncio.current_task()
         while waiting_for := {task for task in self._tasks if task is not ours}:
             done, pending = await asyncio.wait(waiting_for, timeout=patience)
@@ -117,23 +114,23 @@ class PoolTasks(Generic[ConnT]):
             self._fail(connection, asyncio.CancelledError())
 
     def _forget(self, task: asyncio.Task[None]) -> None:
-        _remove(self._tasks, task)
+        discard(self._tasks, task)
 
     def _fail(self, connection: SharedTransportConnection[ConnT], error: BaseException) -> None:
-        _remove(self.opening, connection)
+        discard(self.opening, connection)
         connection.become(ConnectionState.CLOSED)
         self._owner.note_failed(error)
 
     async def _open(self, connection: SharedTransportConnection[ConnT]) -> None:
         has_transport = False
         try:
-            async with asyncio.timeout(self._limits.create_timeout):
-                connection.transport = await self._connector.create()
+            async with asyncio.timeout(self._owner.limits.create_timeout):
+                connection.transport = await self._owner.connector.create()
                 has_transport = True
-                if not await self._connector.ready(connection.transport):
+                if not await self._owner.connector.ready(connection.transport):
                     raise ConnectionError("the connector's ready() says that the new connection does not work")
                 # At its first checkout this would come too late: the next would be opened without a pause, and so on.
-                if self._connector.is_closed(connection.transport):
+                if self._owner.connector.is_closed(connection.transport):
                     raise ConnectionError("the connector's is_closed() says that the new connection is dead")
         except GeneratorExit:
             raise  # The event loop was closed over it: nothing can be opened or closed any more.
@@ -144,27 +141,20 @@ class PoolTasks(Generic[ConnT]):
             if not isinstance(error, Exception):
                 raise
         else:
-            _remove(self.opening, connection)
+            discard(self.opening, connection)
             self._owner.note_opened(connection)
 
     async def _close(self, connection: SharedTransportConnection[ConnT]) -> None:
         try:
-            async with asyncio.timeout(self._limits.close_timeout):
-                await self._connector.close(connection.transport)
+            async with asyncio.timeout(self._owner.limits.close_timeout):
+                await self._owner.connector.close(connection.transport)
         except Exception as error:  # noqa: BLE001 - whatever a connector raises, the connection is done with
             _logger.warning(
                 "%s: closing connection %s failed with %s", self._owner.label, connection.id, type(error).__name__
             )
         finally:
             # Nothing can follow on an event loop that was closed over it.
-            if not self._loop.is_closed():
+            if not self._owner.loop.is_closed():
                 if connection.state is not ConnectionState.CLOSED:
                     connection.become(ConnectionState.CLOSED)
                 self._owner.note_closed(connection)
-
-
-def _remove(held: dict[KeyT, Any], key: KeyT) -> None:
-    """Take a key out of a dictionary; an emptied one gives its memory back, which a pool that idles is long."""
-    del held[key]
-    if not held:
-        held.clear()

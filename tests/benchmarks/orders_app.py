@@ -165,7 +165,7 @@ def main() -> None:
     listener.bind(("127.0.0.1", 0))
     listener.listen()  # From now on connections queue, until the application has started.
     print(listener.getsockname()[1], flush=True)
-    server = uvicorn.Server(uvicorn.Config(app, access_log=False, log_level="warning", http="h11", ws="none"))
+    server = uvicorn.Server(uvicorn.Config(app, access_log=False, log_level="warning", ws="none"))
     run_on(options.loop, server.serve(sockets=[listener]))
 
 

@@ -29,7 +29,7 @@ def check(pool: ConnectionPool[Transport], *, leases: int) -> None:
 def clients_stay_within_their_connection_s_limit(generation: Generation[Transport]) -> None:
     """0 <= clients <= client_limit for each connection."""
     for connection in (*generation.connections, *generation.tasks.opening):
-        assert 0 <= connection.current_client_count <= generation._limits.client_limit
+        assert 0 <= connection.current_client_count <= generation.limits.client_limit
 
 
 def every_lease_is_counted_once(generation: Generation[Transport], leases: int) -> None:
@@ -56,19 +56,19 @@ def nobody_waits_while_a_ready_connection_has_room(generation: Generation[Transp
 def ready_and_opening_stay_within_the_limit_in_force(generation: Generation[Transport]) -> None:
     """READY and OPENING together stay within the limit in force and one replacement."""
     assert len(generation.ledger) + len(generation.tasks.opening) <= generation._limit() + 1
-    assert generation._limit() in {generation._limits.max_size, generation._limits.burst_limit}
+    assert generation._limit() in {generation.limits.max_size, generation.limits.burst_limit}
     assert set(generation.retirement.due) <= set(generation.ledger)
 
 
 def everything_stays_within_the_cap(generation: Generation[Transport]) -> None:
     """READY, OPENING and DRAINING together stay within twice the limit, and one."""
     existing = len(generation.ledger) + len(generation.tasks.opening) + len(generation.draining)
-    assert existing <= 2 * generation._limits.burst_limit + 1
+    assert existing <= 2 * generation.limits.burst_limit + 1
 
 
 def openings_stay_within_max_concurrent_creates(generation: Generation[Transport]) -> None:
     """No more connections are being opened at once than ``max_concurrent_creates``."""
-    assert len(generation.tasks.opening) <= generation._limits.max_concurrent_creates
+    assert len(generation.tasks.opening) <= generation.limits.max_concurrent_creates
 
 
 def the_counts_that_are_kept_are_those_that_are_found(generation: Generation[Transport]) -> None:
@@ -77,7 +77,7 @@ def the_counts_that_are_kept_are_those_that_are_found(generation: Generation[Tra
     counts = [connection.current_client_count for connection in ledger]
     assert len(ledger) == len(counts)
     assert counts == sorted(counts)
-    assert ledger.lowest == min(counts, default=generation._limits.client_limit)
+    assert ledger.lowest == min(counts, default=generation.limits.client_limit)
     assert ledger.clients == sum(counts)
     assert ledger.peak >= ledger.clients
 
