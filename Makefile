@@ -23,8 +23,8 @@ $(INSTALLED): pyproject.toml $(LOCK)
 demo: $(INSTALLED)  ## run the example application on the local emulator; PORT is its port (8000)
 	$(BIN)/python -m example_app
 
-emulator: $(INSTALLED)  ## run the local emulator alone
-	$(BIN)/python -m fastapi_azure_pool.emulator
+emulator: $(INSTALLED)  ## run the local emulator alone; OPTIONS="--tls" for credentials
+	$(BIN)/python -m fastapi_azure_pool.emulator $(OPTIONS)
 
 test: $(INSTALLED)  ## run every test, and hold the branch coverage to its bounds
 	$(BIN)/python -X dev -m coverage run -m pytest

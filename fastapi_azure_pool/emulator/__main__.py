@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _COSMOS_PORT = 8081
 _IDENTITY_PORT = 8082
 
+_NO_TLS = "The key works over http; a credential such as DefaultAzureCredential needs https: start with --tls."
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the emulator until it is interrupted.
@@ -53,6 +55,7 @@ async def _serve(emulator: Emulator, containers: Sequence[tuple[str, str, str]])
 
 def _instructions(emulator: Emulator) -> str:
     exports = "\n".join(f"export {name}={shlex.quote(value)}" for name, value in emulator.environment.items())
+    hint = "" if emulator.cosmos_endpoint.startswith("https") else f"\n{_NO_TLS}\n"
     return f"""\
 Local Azure on loopback: a test double, in memory, without security.
 
@@ -63,7 +66,7 @@ Local Azure on loopback: a test double, in memory, without security.
 To connect an application, paste this into its shell:
 
 {exports}
-
+{hint}
 Ctrl-C stops it.
 """
 
