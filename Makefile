@@ -31,7 +31,7 @@ test: $(INSTALLED)  ## run every test, and hold the branch coverage to its bound
 	$(BIN)/coverage report --include='fastapi_azure_pool/pool/*' --fail-under=100
 	$(BIN)/coverage report --fail-under=90
 
-lint: $(INSTALLED)  ## check format, style, types and that the documentation builds
+lint: $(VENV)/.bench  ## check format, style, types and that the documentation builds
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
