@@ -144,8 +144,9 @@ def pooled(name: str, *, timeout: float | None = None) -> Pooled:
     """Make a dependency that checks out a connection of a pool for the request.
 
     ``Orders = Annotated[ContainerProxy, Depends(pooled("orders"), scope="function")]``. With ``scope="function"`` the place is
-    given back before the response is sent; without, only after a stream's last byte and the background tasks. Equal names and
-    scopes share one checkout within a request, and ``app.dependency_overrides[pooled("orders")]`` works.
+    given back before the response is sent; without, only after a stream's last byte and the background tasks. Equal names,
+    time-outs and scopes share one checkout within a request, and ``app.dependency_overrides[pooled("orders")]`` replaces those of
+    this name and time-out: give the time-out to the client, as ``pool_get_timeout``, unless one route needs another.
 
     Args:
         name: The pool's name in `open_pools`.

@@ -70,7 +70,7 @@ async def open_pools(
             await _close_all(own.values())
         finally:
             registry.remove(own)
-            if held is None:
+            if not registry and pools_of(app) is registry:
                 delattr(app.state, STATE_KEY)
 
 

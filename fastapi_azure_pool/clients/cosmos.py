@@ -107,6 +107,9 @@ class CosmosConnector(AbstractConnector[ContainerProxy]):
         *,
         use_env_settings: bool | None = None,
     ) -> None:
+        ours = {"url", "credential", "transport"} & (client_options or {}).keys()
+        if ours:
+            raise ValueError(f"client_options must not hold {min(ours)!r}: the pool gives every CosmosClient its own")
         self._access = access
         self._use_env_settings = use_env_settings
         self._client_options = client_options or {}

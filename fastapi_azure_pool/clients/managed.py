@@ -157,7 +157,8 @@ class ManagedClient(Generic[ConnT]):
             closing = asyncio.get_running_loop().create_task(
                 self._shut_down(drain_seconds), name=f"close {self!r}", context=Context()
             )
-            self._closing = closing
+            if not closing.done():  # A loop with eager tasks may have finished it already.
+                self._closing = closing
         else:
             await self.pool.close(drain_seconds)
         await asyncio.shield(closing)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import warnings
 from contextvars import Context
 from typing import TYPE_CHECKING, Generic, Self
@@ -12,7 +13,7 @@ from fastapi_azure_pool.pool.connector import AbstractConnector, ConnT
 from fastapi_azure_pool.pool.generation import Generation
 from fastapi_azure_pool.pool.lease import Lease
 from fastapi_azure_pool.pool.lifecycle import PoolState
-from fastapi_azure_pool.pool.limits import PoolLimits, check_count
+from fastapi_azure_pool.pool.limits import PoolLimits, check_count, check_drain
 from fastapi_azure_pool.pool.stats import ConnectionStats, Counters, LastError, PoolStats
 
 if TYPE_CHECKING:
@@ -169,11 +170,14 @@ class ConnectionPool(Generic[ConnT]):
         drain); closing a closed one does nothing.
 
         Args:
-            drain_seconds: Seconds that clients may go on; after that their connections are closed under them. 0 closes at once.
+            drain_seconds: Seconds that clients may go on, at least 0; after that their connections are closed under them. 0 closes
+                at once.
 
         Raises:
+            ValueError: ``drain_seconds`` is below 0, or no number.
             WrongLoopError: The pool is open on another event loop.
         """
+        check_drain(drain_seconds)
         loop = asyncio.get_running_loop()
         self._check_loop(loop)
         generation = self._generation
@@ -189,8 +193,9 @@ class ConnectionPool(Generic[ConnT]):
             # A loop with eager tasks may have finished it already.
             if self._generation is generation:
                 self._closing = closing
-        limit = loop.call_later(drain_seconds, generation.stop_draining, context=Context())
-        closing.add_done_callback(lambda _: limit.cancel(), context=Context())
+        if drain_seconds < math.inf:
+            limit = loop.call_later(drain_seconds, generation.stop_draining, context=Context())
+            closing.add_done_callback(lambda _: limit.cancel(), context=Context())
         await asyncio.shield(closing)
 
     closeall = close

@@ -255,9 +255,13 @@ class Generation(Generic[ConnT]):
                 place.set_result(connection)
 
     def _refuse_while_failing(self) -> None:
-        """Fail at once while nothing is ready, nothing is on its way, and the next attempt is not due yet."""
-        if self.backoff.retry_at is not None and not len(self.ledger) and not self.tasks.opening:
+        """Fail at once while there is nothing to wait for but the next attempt."""
+        if self._is_hopeless():
             raise self._failure()
+
+    def _is_hopeless(self) -> bool:
+        """Whether nothing is ready, nothing is on its way, and the next attempt is not due yet."""
+        return self.backoff.retry_at is not None and not len(self.ledger) and not self.tasks.opening
 
     def _failure(self) -> ConnectionFailed:
         error = self.backoff.error
@@ -287,6 +291,8 @@ class Generation(Generic[ConnT]):
         if not connection.current_client_count:
             self.tasks.close(connection)
         self._replenish()
+        if self._is_hopeless():
+            self._send_everyone_away(self._failure)
 
     def judge(self, connection: SharedTransportConnection[ConnT], error: BaseException) -> None:
         """Retire a connection if the connector finds that the error means it is broken."""
@@ -365,10 +371,8 @@ class Generation(Generic[ConnT]):
         replacements = 1 if self.retirement.due and self.tasks.opening else 0
         if self.waiters and ready >= limits.max_size and self.ledger.lowest == limits.client_limit:
             return limits.burst_limit
-        # What the burst has opened stays until it is surplus.
-        return (
-            limits.burst_limit if ready + len(self.tasks.opening) - replacements > limits.max_size else limits.max_size
-        )
+        # What the burst has opened stays until it is surplus, and grows no further.
+        return max(limits.max_size, ready + len(self.tasks.opening) - replacements)
 
     def _aim(self) -> int:
         """How many ready connections the pool should have now."""
@@ -390,7 +394,7 @@ class Generation(Generic[ConnT]):
         ready, opening, due = len(self.ledger), len(self.tasks.opening), len(self.retirement.due)
         missing = self._aim() - (ready - due + opening)
         if missing <= 0:
-            if ready:
+            if ready and not opening:
                 self.backoff.rest()
             return
         # Someone who is failing is asked by one attempt at a time.
@@ -441,7 +445,7 @@ class Generation(Generic[ConnT]):
             type(error).__name__,
             retry_at - now,
         )
-        if not len(self.ledger) and not self.tasks.opening:
+        if self._is_hopeless():
             self._send_everyone_away(self._failure)
 
     def note_closed(self, connection: SharedTransportConnection[ConnT]) -> None:

@@ -69,6 +69,12 @@ def check_count(name: str, value: object, *, at_least: int, at_most: float = mat
     )
 
 
+def check_drain(seconds: object) -> None:
+    """Raise ValueError unless it is a time for clients to go on while a pool closes."""
+    if not isinstance(seconds, (int, float)) or not seconds >= 0:
+        raise ValueError(f"drain_seconds must be a number of seconds, at least 0, not {seconds!r}")
+
+
 def _check_seconds(name: str, value: object, *, or_none: str = "") -> None:
     if value is None and or_none:
         return

@@ -89,7 +89,7 @@ class PoolTasks(Generic[ConnT]):
         """Run a coroutine as a task of the pool."""
         task = self._owner.loop.create_task(work, name=f"{self._owner.label}: {what}", context=Context())
         self._tasks[task] = None
-        task.add_done_callback(self._forget)
+        task.add_done_callback(self._forget, context=Context())
         return task
 
     async def settle(self) -> None:

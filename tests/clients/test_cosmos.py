@@ -417,3 +417,12 @@ async def test_a_pool_that_keeps_none_opens_at_the_first_checkout(azure: Emulato
         assert (azure.cosmos_requests.total, orders.pool.state) == (0, PoolState.OPEN)
         async with orders.get_container_client(timeout=5) as container:
             assert (await container.read())["id"] == "orders"
+
+
+@pytest.mark.parametrize("option", ["credential", "transport", "url"])
+def test_client_options_that_are_the_pool_s_are_refused(option: str) -> None:
+    """What the pool gives every CosmosClient cannot be given a second time."""
+    with pytest.raises(ValueError, match=f"client_options must not hold '{option}'"):
+        ManagedCosmos(
+            "https://shop.documents.azure.com", "shop", "orders", credential="a2V5", client_options={option: None}
+        )

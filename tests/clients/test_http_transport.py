@@ -165,18 +165,31 @@ def test_a_proxy_of_the_operating_system(monkeypatch: pytest.MonkeyPatch) -> Non
     assert environment_is_set() is True
 
 
-async def test_the_transport_reports_what_got_no_answer() -> None:
+async def test_the_transport_reports_what_got_no_answer(azure: Emulator) -> None:
     """Each attempt without an answer is reported with azure-core's error; without a reporter it is only raised."""
     transport = PooledTransport(throttled=lambda: None)
+    await transport.send(HttpRequest("GET", azure.cosmos_endpoint))
     reported: list[AzureError] = []
     for report in (None, reported.append):
         transport.report = report
-        with pytest.raises(ServiceRequestError) as raised:
-            await transport.send(HttpRequest("GET", "http://127.0.0.1:1/"))
+        with azure.faults.drop(service="cosmos"), pytest.raises(AzureError) as raised:
+            await transport.send(HttpRequest("GET", azure.cosmos_endpoint))
     assert reported == [raised.value]
     assert not transport.is_closed
     await transport.close()
     assert transport.is_closed
+
+
+async def test_a_host_that_never_answered_is_not_reported(azure: Emulator) -> None:
+    """A region that is down, which an SDK tries beside the one that it uses, says nothing of the connection."""
+    transport = PooledTransport(throttled=lambda: None)
+    reported: list[AzureError] = []
+    transport.report = reported.append
+    await transport.send(HttpRequest("GET", azure.cosmos_endpoint))
+    with pytest.raises(ServiceRequestError):
+        await transport.send(HttpRequest("GET", "http://127.0.0.1:1/"))
+    assert reported == []
+    await transport.close()
 
 
 def test_a_transport_that_was_never_opened_is_not_closed() -> None:

@@ -383,3 +383,15 @@ async def test_pool_lifespan_can_start_degraded() -> None:
         await Lifespan(FastAPI(lifespan=pool_lifespan(lambda _: {"orders": client}))).__aenter__()
     async with Lifespan(FastAPI(lifespan=pool_lifespan(lambda _: {"orders": client}, fail_fast=False))):
         assert client.pool.state is PoolState.OPEN
+
+
+async def test_whoever_ends_last_takes_the_pools_away() -> None:
+    """An open_pools that joined another's pools keeps them found, also when the first one ends before it."""
+    app = FastAPI()
+    first, second = open_pools(app, orders=ScriptedClient()), open_pools(app, events=ScriptedClient())
+    await first.__aenter__()
+    await second.__aenter__()
+    await first.__aexit__(None, None, None)
+    assert list(app.state.azure_pools) == ["events"]
+    await second.__aexit__(None, None, None)
+    assert not hasattr(app.state, "azure_pools")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -380,3 +381,26 @@ async def test_a_stale_checkin_of_a_connection_still_closing_does_nothing_to_the
     client.leave()
     await wait_until_blocked()
     invariants.check(pool, leases=0)
+
+
+@pytest.mark.parametrize("drain_seconds", [-1, math.nan, None, "5"])
+async def test_a_drain_that_is_no_time_is_refused(make_pool: MakePool, drain_seconds: Any) -> None:
+    """A wrong drain_seconds raises ValueError that says what to write, and the pool stays open."""
+    pool = make_pool()
+    (holder,) = await admit(pool)
+    with pytest.raises(ValueError, match="drain_seconds must be a number of seconds, at least 0, not"):
+        await pool.close(drain_seconds)
+    assert (pool.state, holder.has_place) == (PoolState.OPEN, True)
+    holder.leave()
+
+
+async def test_a_drain_without_end_waits_for_the_last_client(make_pool: MakePool) -> None:
+    """With drain_seconds infinite, closing waits as long as a client goes on."""
+    pool = make_pool()
+    (holder,) = await admit(pool)
+    closing = asyncio.create_task(pool.close(math.inf))
+    await let_time_pass(100_000)
+    assert (pool.state, closing.done()) == (PoolState.CLOSING, False)
+    holder.leave()
+    await closing
+    assert pool.state is PoolState.CLOSED

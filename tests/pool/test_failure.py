@@ -296,3 +296,40 @@ async def test_a_failure_that_nobody_needs_mended_is_history(make_pool: MakePool
     await let_time_pass(0.5)
     assert not pool.stats().is_failing
     holder.leave()
+
+
+@pytest.mark.usefixtures("longest_pauses")
+async def test_who_waits_is_told_when_the_last_connection_goes(
+    make_pool: MakePool, connector: ScriptedConnector
+) -> None:
+    """Who faces a full connection waits; when that goes in a pause, there is nothing to wait for, and it hears so at once."""
+    pool = make_pool(client_limit=1, max_size=2)
+    (holder,) = await admit(pool)
+    connector.create_error = NO_ROUTE
+    (waiter,) = await admit(pool)
+    assert waiter.is_waiting
+    pool.expire(pool.connections[0])
+    await wait_until_blocked()
+    assert isinstance(waiter.error, ConnectionFailed)
+    assert waiter.error.__cause__ is NO_ROUTE
+    holder.leave()
+
+
+@pytest.mark.usefixtures("longest_pauses")
+async def test_a_failure_is_not_history_while_the_next_attempt_runs(
+    make_pool: MakePool, connector: ScriptedConnector
+) -> None:
+    """A pool is failing until an attempt has succeeded, also for who comes while the next one is under way."""
+    pool = make_pool(client_limit=1, max_size=9)
+    (holder,) = await admit(pool)
+    connector.create_error = NO_ROUTE
+    connector.create_seconds = 1
+    first = (await admit(pool))[0]
+    await let_time_pass(1.75)
+    second = (await admit(pool))[0]
+    assert (pool.stats().opening, pool.stats().is_failing) == (1, True)
+    connector.create_error = None
+    await let_time_pass(5)
+    assert (first.has_place, second.has_place, pool.stats().is_failing) == (True, True, False)
+    for client in (holder, first, second):
+        client.leave()

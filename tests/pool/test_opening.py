@@ -382,3 +382,18 @@ async def test_an_async_with_that_cannot_be_entered_leaves_the_pool_closed(
     assert pool.state is PoolState.CLOSED
     await let_time_pass(100)
     assert connector.begun == 1
+
+
+async def test_what_a_burst_has_opened_does_not_grow_by_itself(
+    make_pool: MakePool, connector: ScriptedConnector
+) -> None:
+    """A burst's connections stay while they are used, but only callers who wait for a place add to them."""
+    pool = make_pool(client_limit=4, max_size=2, burst_limit=8, grow_at=2, max_concurrent_creates=8)
+    clients = await admit(pool, 9)
+    await let_time_pass(1)
+    assert (pool.ready_connection_count, pool.stats().waiting) == (3, 0)
+    clients += await admit(pool, 2)
+    await let_time_pass(1)
+    assert (pool.ready_connection_count, connector.begun, pool.stats().waiting) == (3, 3, 0)
+    for client in clients:
+        client.leave()

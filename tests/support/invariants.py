@@ -56,7 +56,7 @@ def nobody_waits_while_a_ready_connection_has_room(generation: Generation[Transp
 def ready_and_opening_stay_within_the_limit_in_force(generation: Generation[Transport]) -> None:
     """READY and OPENING together stay within the limit in force and one replacement."""
     assert len(generation.ledger) + len(generation.tasks.opening) <= generation._limit() + 1
-    assert generation._limit() in {generation.limits.max_size, generation.limits.burst_limit}
+    assert generation.limits.max_size <= generation._limit() <= generation.limits.burst_limit
     assert set(generation.retirement.due) <= set(generation.ledger)
 
 

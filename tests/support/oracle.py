@@ -62,9 +62,9 @@ class Oracle:
         if self.is_pausing or not self.is_open:
             return
         present, most = len(self.ready) + self.opening, self.sizes["max_size"]
-        limit = most
+        limit = max(most, present)  # What a burst has opened stays, and grows no further.
         is_full = all(len(member.clients) == self.sizes["client_limit"] for member in self.ready)
-        if (self.line and len(self.ready) >= most and is_full) or present > most:
+        if self.line and len(self.ready) >= most and is_full:
             limit = self.sizes["burst_limit"]
         demand = len(self.clients) + len(self.line) + unplaced
         aim = max(-(-demand // self.sizes["client_limit"]), self.sizes["min_size"])
