@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 import pytest
+import uvloop
 from azure.cosmos import PartitionKey
 
 from fastapi_azure_pool import emulator as package
@@ -261,7 +262,6 @@ def test_package_lists_its_names() -> None:
 
 def test_it_runs_on_uvloop() -> None:
     """The emulator serves and cuts connections on uvloop as on asyncio."""
-    uvloop = pytest.importorskip("uvloop")
 
     async def scenario() -> None:
         async with Emulator() as azure, aiohttp.ClientSession() as session:
