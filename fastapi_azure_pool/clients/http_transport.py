@@ -28,8 +28,8 @@ _PROXIED_SCHEMES = frozenset({"http", "https"})
 class PooledTransport(AioHttpTransport):  # type: ignore[misc]  # azure-core hands it out untyped
     """azure-core's aiohttp transport, without its environment look-ups, and with an eye on every attempt.
 
-    By default azure-core has aiohttp look for a netrc file (in a thread) and for proxies before each request. That is half the
-    processor time of a small call: measured on loopback, 1.98 ms for a Cosmos DB point read with it and 0.97 ms without. So it
+    By default azure-core has aiohttp look for a netrc file (in a thread) and for proxies before each request. Measured on loopback,
+    a Cosmos DB point read takes 1.01 ms of processor time with that and 0.58 ms without; with 32 at once 0.73 and 0.48 ms. So it
     looks once, when the connection is opened, and keeps the look-ups only where there is something to find.
 
     It sees also the attempts that the SDK retries, and errors that a handler swallows. It reports those to a host that has answered

@@ -47,9 +47,10 @@ class Retirement(Generic[ConnT]):
     def begin(self, connection: SharedTransportConnection[ConnT], now: float) -> None:
         """Start the times of a connection that has just become ready."""
         connection.opened_at = connection.idle_since = now
-        if not len(self._ledger):
+        max_idle = self._limits.max_idle_seconds
+        if not len(self._ledger) and max_idle is not None:
             # The pool had none to give up: it is watched from now on.
-            self._period_ends_at = None
+            self._period_ends_at = now + max_idle
         lifespan = self._limits.max_lifespan_seconds
         if lifespan is not None:
             connection.expires_at = now + lifespan
@@ -72,10 +73,8 @@ class Retirement(Generic[ConnT]):
         limits = self._limits
         if limits.probe_seconds is not None:
             yield now + limits.probe_seconds
-        if limits.max_idle_seconds is not None:
+        if self._period_ends_at is not None:
             # Whoever becomes idle in this period falls due after its end.
-            if self._period_ends_at is None:
-                self._period_ends_at = now + limits.max_idle_seconds
             yield self._period_ends_at
         for connection in connections:
             if connection.expires_at is not None:
