@@ -1,0 +1,824 @@
+"""The type system of AMQP 1.0 (OASIS standard of 2012, part 1): Python values to bytes and back.
+
+Decoding is made for hostile bytes: it gives a value or raises AmqpDecodeError, in time and memory proportional to the input. An
+offset only ever grows, every compound's end is checked against the bytes that are there, and what costs no bytes is counted.
+"""
+
+from __future__ import annotations
+
+import struct
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+# As deep as the SDKs and .NET's library read; Python's own stack is far from its end here.
+MAX_DEPTH = 64
+
+# Items without bytes of their own could be four billion in an array of nine bytes. Sixteen cost no more memory per byte than
+# other values do.
+MAX_ZERO_WIDTH_ITEMS = 16
+
+# The hashes of UUIDs can be made to collide by whoever chooses them, and a dict of n of those takes n * n steps.
+_MAX_PAIRS_WITH_UUID_KEYS = 256
+
+
+class AmqpDecodeError(ValueError):
+    """Bytes that are no AMQP; the message says what is wrong with them."""
+
+
+class Symbol(str):
+    """A symbol: a name out of some agreed set, equal to the str that it spells."""
+
+    __slots__ = ()
+
+
+class Char(str):
+    """One Unicode character."""
+
+    __slots__ = ()
+
+
+class UByte(int):
+    """An unsigned integer of 8 bits."""
+
+    __slots__ = ()
+
+
+class UShort(int):
+    """An unsigned integer of 16 bits."""
+
+    __slots__ = ()
+
+
+class UInt(int):
+    """An unsigned integer of 32 bits."""
+
+    __slots__ = ()
+
+
+class ULong(int):
+    """An unsigned integer of 64 bits."""
+
+    __slots__ = ()
+
+
+class Byte(int):
+    """A signed integer of 8 bits."""
+
+    __slots__ = ()
+
+
+class Short(int):
+    """A signed integer of 16 bits."""
+
+    __slots__ = ()
+
+
+class Int(int):
+    """A signed integer of 32 bits."""
+
+    __slots__ = ()
+
+
+class Long(int):
+    """A signed integer of 64 bits, as a plain int is too."""
+
+    __slots__ = ()
+
+
+class Timestamp(int):
+    """Milliseconds since 1970-01-01T00:00:00Z."""
+
+    __slots__ = ()
+
+
+class Float(float):
+    """A floating point number of 32 bits; a plain float has 64."""
+
+    __slots__ = ()
+
+
+class DecimalBytes(bytes):
+    """A decimal of 32, 64 or 128 bits as it came: nobody here calculates with it."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A value with a descriptor (most often a ULong or a Symbol) that says what it means."""
+
+    descriptor: object
+    value: object
+
+
+@dataclass(frozen=True, slots=True)
+class Array:
+    """Values of one type, which the wire names once for all of them."""
+
+    items: tuple[Any, ...] = ()
+
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+# data, where the value's bytes begin behind its constructor, depth -> the value and where the next one begins
+Decoder: TypeAlias = Callable[[bytes, int, int], tuple[Any, int]]
+Encoder: TypeAlias = Callable[[bytearray, Any], None]
+
+# What reading beyond the end or reading wrong text raises.
+MALFORMED = (IndexError, struct.error, UnicodeDecodeError)
+
+_read_u16 = struct.Struct(">H").unpack_from
+_read_u32 = struct.Struct(">I").unpack_from
+_read_two_u32 = struct.Struct(">II").unpack_from
+_read_u64 = struct.Struct(">Q").unpack_from
+_read_i8 = struct.Struct(">b").unpack_from
+_read_i16 = struct.Struct(">h").unpack_from
+_read_i32 = struct.Struct(">i").unpack_from
+_read_i64 = struct.Struct(">q").unpack_from
+_read_f32 = struct.Struct(">f").unpack_from
+_read_f64 = struct.Struct(">d").unpack_from
+_write_two_u32_at = struct.Struct(">II").pack_into
+
+
+def decode(data: Buffer, offset: int = 0, /) -> tuple[Any, int]:
+    """Return the value that begins at an offset, and where the next one begins.
+
+    Args:
+        data: Bytes are read in place, anything else is copied first.
+        offset: Where the value's constructor is.
+
+    Raises:
+        AmqpDecodeError: The bytes are malformed, end early, or nest deeper than MAX_DEPTH.
+    """
+    if not isinstance(data, bytes):
+        data = bytes(data)
+    try:
+        value, end = DECODERS[data[offset]](data, offset + 1, 0)
+    except MALFORMED as error:
+        raise AmqpDecodeError(f"Malformed value at byte {offset}: {error}") from error
+    if end > len(data):
+        raise AmqpDecodeError(f"The value at byte {offset} ends at {end}, and the data at {len(data)}")
+    return value, end
+
+
+def skip(data: bytes, offset: int) -> int:
+    """Return where the value that begins at an offset ends, without decoding what it holds.
+
+    May raise one of MALFORMED; the end that it returns may lie behind the data's.
+    """
+    code = data[offset]
+    for _ in range(MAX_DEPTH):
+        if code != 0x00:
+            break
+        offset = skip_plain(data, offset + 1)
+        code = data[offset]
+    return skip_plain(data, offset)
+
+
+def skip_plain(data: bytes, offset: int) -> int:
+    """Return where the value ends that begins at an offset and has no descriptor."""
+    # The constructor's upper half tells the width (part 1, figure 1.3).
+    code = data[offset]
+    kind = code >> 4
+    if kind < 0x4 or DECODERS[code] is _unknown:
+        raise AmqpDecodeError(f"The constructor 0x{code:02x} at byte {offset} is unknown here")
+    if kind < 0xA:
+        return offset + _FIXED_ENDS[kind]
+    if kind & 1:
+        return offset + 5 + int(_read_u32(data, offset + 1)[0])
+    return offset + 2 + data[offset + 1]
+
+
+_FIXED_ENDS = {0x4: 1, 0x5: 2, 0x6: 3, 0x7: 5, 0x8: 9, 0x9: 17}
+
+
+# --- decoding -------------------------------------------------------------------------------------------------------------
+# None of these looks whether its bytes are there: an index or struct beyond the end raises, and a slice that came out short
+# moves the offset beyond the end of whatever encloses it, which is checked there.
+
+
+def _unknown(_data: bytes, offset: int, _depth: int) -> tuple[object, int]:
+    raise AmqpDecodeError(f"An unknown constructor stands near byte {offset - 1}")
+
+
+def _null(_data: bytes, offset: int, _depth: int) -> tuple[object, int]:
+    return None, offset
+
+
+def _true(_data: bytes, offset: int, _depth: int) -> tuple[object, int]:
+    return True, offset
+
+
+def _false(_data: bytes, offset: int, _depth: int) -> tuple[object, int]:
+    return False, offset
+
+
+def _boolean(data: bytes, offset: int, _depth: int) -> tuple[object, int]:
+    octet = data[offset]
+    if octet > 1:
+        raise AmqpDecodeError(f"The boolean at byte {offset} is neither 0 nor 1, but {octet}")
+    return octet == 1, offset + 1
+
+
+_SMALL_UINTS = tuple(UInt(number) for number in range(256))
+_SMALL_ULONGS = tuple(ULong(number) for number in range(256))
+
+
+def _uint_0(_data: bytes, offset: int, _depth: int) -> tuple[object, int]:
+    return _SMALL_UINTS[0], offset
+
+
+def _uint_small(data: bytes, offset: int, _depth: int) -> tuple[object, int]:
+    return _SMALL_UINTS[data[offset]], offset + 1
+
+
+def _uint(data: bytes, offset: int, _depth: int) -> tuple[object, int]:
+    return UInt(_read_u32(data, offset)[0]), offset + 4
+
+
+def _ulong_0(_data: bytes, offset: int, _depth: int) -> tuple[object, int]:
+    return _SMALL_ULONGS[0], offset
+
+
+def _ulong_small(data: bytes, offset: int, _depth: int) -> tuple[object, int]:
+    return _SMALL_ULONGS[data[offset]], offset + 1
+
+
+def _ulong(data: bytes, offset: int, _depth: int) -> tuple[object, int]:
+    return ULong(_read_u64(data, offset)[0]), offset + 8
+
+
+def _ubyte(data: bytes, offset: int, _depth: int) -> tuple[object, int]:
+    return UByte(data[offset]), offset + 1
+
+
+def _ushort(data: bytes, offset: int, _depth: int) -> tuple[object, int]:
+    return UShort(_read_u16(data, offset)[0]), offset + 2
+
+
+def _byte(data: bytes, offset: int, _depth: int) -> tuple[object, int]:
+    return Byte(_read_i8(data, offset)[0]), offset + 1
+
+
+def _short(data: bytes, offset: int, _depth: int) -> tuple[object, int]:
+    return Short(_read_i16(data, offset)[0]), offset + 2
+
+
+def _int_small(data: bytes, offset: int, _depth: int) -> tuple[object, int]:
+    return Int(_read_i8(data, offset)[0]), offset + 1
+
+
+def _int(data: bytes, offset: int, _depth: int) -> tuple[object, int]:
+    return Int(_read_i32(data, offset)[0]), offset + 4
+
+
+def _long_small(data: bytes, offset: int, _depth: int) -> tuple[object, int]:
+    return Long(_read_i8(data, offset)[0]), offset + 1
+
+
+def _long(data: bytes, offset: int, _depth: int) -> tuple[object, int]:
+    return Long(_read_i64(data, offset)[0]), offset + 8
+
+
+def _timestamp(data: bytes, offset: int, _depth: int) -> tuple[object, int]:
+    return Timestamp(_read_i64(data, offset)[0]), offset + 8
+
+
+def _float(data: bytes, offset: int, _depth: int) -> tuple[object, int]:
+    return Float(_read_f32(data, offset)[0]), offset + 4
+
+
+def _double(data: bytes, offset: int, _depth: int) -> tuple[object, int]:
+    return _read_f64(data, offset)[0], offset + 8
+
+
+def _decimal(width: int) -> Decoder:
+    def decode_decimal(data: bytes, offset: int, _depth: int) -> tuple[object, int]:
+        return DecimalBytes(data[offset : offset + width]), offset + width
+
+    return decode_decimal
+
+
+def _char(data: bytes, offset: int, _depth: int) -> tuple[object, int]:
+    return Char(data[offset : offset + 4].decode("utf-32-be")), offset + 4
+
+
+def _uuid(data: bytes, offset: int, _depth: int) -> tuple[object, int]:
+    end = offset + 16
+    octets = data[offset:end]
+    if len(octets) != 16:
+        raise AmqpDecodeError(f"The UUID at byte {offset} is cut off")
+    return uuid.UUID(bytes=octets), end
+
+
+def _binary_8(data: bytes, offset: int, _depth: int) -> tuple[object, int]:
+    end = offset + 1 + data[offset]
+    return data[offset + 1 : end], end
+
+
+def _binary_32(data: bytes, offset: int, _depth: int) -> tuple[object, int]:
+    end = offset + 4 + _read_u32(data, offset)[0]
+    return data[offset + 4 : end], end
+
+
+def _string_8(data: bytes, offset: int, _depth: int) -> tuple[object, int]:
+    end = offset + 1 + data[offset]
+    return data[offset + 1 : end].decode(), end
+
+
+def _string_32(data: bytes, offset: int, _depth: int) -> tuple[object, int]:
+    end = offset + 4 + _read_u32(data, offset)[0]
+    return data[offset + 4 : end].decode(), end
+
+
+# The standard's symbols are ASCII; the SDKs write what their users name, as UTF-8.
+def _symbol_8(data: bytes, offset: int, _depth: int) -> tuple[object, int]:
+    end = offset + 1 + data[offset]
+    return Symbol(data[offset + 1 : end].decode()), end
+
+
+def _symbol_32(data: bytes, offset: int, _depth: int) -> tuple[object, int]:
+    end = offset + 4 + _read_u32(data, offset)[0]
+    return Symbol(data[offset + 4 : end].decode()), end
+
+
+def _check_compound(data: bytes, offset: int, end: int, depth: int) -> None:
+    if end > len(data):
+        raise AmqpDecodeError(f"The list, map or array at byte {offset} ends at {end}, and the data at {len(data)}")
+    if depth >= MAX_DEPTH:
+        raise AmqpDecodeError(f"Values nest deeper than {MAX_DEPTH} levels at byte {offset}")
+
+
+def _list_0(_data: bytes, offset: int, _depth: int) -> tuple[object, int]:
+    return [], offset
+
+
+def _list_8(data: bytes, offset: int, depth: int) -> tuple[object, int]:
+    return _list(data, offset + 2, data[offset + 1], offset + 1 + data[offset], depth)
+
+
+def _list_32(data: bytes, offset: int, depth: int) -> tuple[object, int]:
+    size, count = _read_two_u32(data, offset)
+    return _list(data, offset + 8, count, offset + 4 + size, depth)
+
+
+def _list(data: bytes, offset: int, count: int, end: int, depth: int) -> tuple[object, int]:
+    _check_compound(data, offset, end, depth)
+    if count > end - offset:
+        raise AmqpDecodeError(f"The list at byte {offset} claims {count} items in {end - offset} bytes")
+    depth += 1
+    items = []
+    for _ in range(count):
+        item, offset = DECODERS[data[offset]](data, offset + 1, depth)
+        items.append(item)
+    if offset != end:
+        raise AmqpDecodeError(f"A list's items end at byte {offset}, and the list at {end}")
+    return items, end
+
+
+def _map_8(data: bytes, offset: int, depth: int) -> tuple[object, int]:
+    return _map(data, offset + 2, data[offset + 1], offset + 1 + data[offset], depth)
+
+
+def _map_32(data: bytes, offset: int, depth: int) -> tuple[object, int]:
+    size, count = _read_two_u32(data, offset)
+    return _map(data, offset + 8, count, offset + 4 + size, depth)
+
+
+def _map(data: bytes, offset: int, count: int, end: int, depth: int) -> tuple[object, int]:
+    _check_compound(data, offset, end, depth)
+    if count > end - offset:
+        raise AmqpDecodeError(f"The map at byte {offset} claims {count} keys and values in {end - offset} bytes")
+    if count & 1:
+        raise AmqpDecodeError(f"The map at byte {offset} has a key without a value")
+    depth += 1
+    pairs: dict[Any, Any] = {}
+    is_large = count > 2 * _MAX_PAIRS_WITH_UUID_KEYS
+    for _ in range(count >> 1):
+        key, offset = DECODERS[data[offset]](data, offset + 1, depth)
+        value, offset = DECODERS[data[offset]](data, offset + 1, depth)
+        if is_large and isinstance(key, (uuid.UUID, Array, Described)):
+            raise AmqpDecodeError(
+                f"A map of more than {_MAX_PAIRS_WITH_UUID_KEYS} pairs may have no {type(key).__name__} keys"
+            )
+        try:
+            pairs[key] = value
+        except TypeError as error:
+            raise AmqpDecodeError(f"The key that ends near byte {offset} is or holds a list or map") from error
+    if len(pairs) != count >> 1:
+        raise AmqpDecodeError("A map has two keys that are equal")
+    if offset != end:
+        raise AmqpDecodeError(f"A map's items end at byte {offset}, and the map at {end}")
+    return pairs, end
+
+
+def _array_8(data: bytes, offset: int, depth: int) -> tuple[object, int]:
+    return _array(data, offset + 2, data[offset + 1], offset + 1 + data[offset], depth)
+
+
+def _array_32(data: bytes, offset: int, depth: int) -> tuple[object, int]:
+    size, count = _read_two_u32(data, offset)
+    return _array(data, offset + 8, count, offset + 4 + size, depth)
+
+
+def _array(data: bytes, offset: int, count: int, end: int, depth: int) -> tuple[object, int]:
+    _check_compound(data, offset, end, depth)
+    if count == 0:
+        if end < offset:
+            raise AmqpDecodeError(f"The array at byte {offset} is smaller than its own header")
+        # The SDKs leave the constructor out when there is nothing to construct.
+        return Array(), end
+    depth += 1
+    code = data[offset]
+    offset += 1
+    descriptor = None
+    is_described = code == 0
+    if is_described:
+        descriptor, offset = DECODERS[data[offset]](data, offset + 1, depth)
+        code = data[offset]
+        offset += 1
+        if code == 0:
+            # each item would be as many objects as there are descriptors, for one byte
+            raise AmqpDecodeError(f"The items of the array at byte {offset} have a descriptor of their own descriptor")
+    decoder = DECODERS[code]
+    items: Iterable[Any]
+    if code >> 4 == 4:
+        if count > MAX_ZERO_WIDTH_ITEMS:
+            raise AmqpDecodeError(f"An array claims {count} items of no width; {MAX_ZERO_WIDTH_ITEMS} are read at most")
+        item, offset = decoder(data, offset, depth)
+        items = [item] * count
+    else:
+        if count > end - offset:
+            raise AmqpDecodeError(f"The array at byte {offset} claims {count} items in {end - offset} bytes")
+        items = []
+        for _ in range(count):
+            item, offset = decoder(data, offset, depth)
+            items.append(item)
+    if offset != end:
+        raise AmqpDecodeError(f"An array's items end at byte {offset}, and the array at {end}")
+    if is_described:
+        items = [Described(descriptor, item) for item in items]
+    return Array(tuple(items)), end
+
+
+def _described(data: bytes, offset: int, depth: int) -> tuple[object, int]:
+    if depth >= MAX_DEPTH:
+        raise AmqpDecodeError(f"Values nest deeper than {MAX_DEPTH} levels at byte {offset}")
+    depth += 1
+    descriptor, offset = DECODERS[data[offset]](data, offset + 1, depth)
+    value, offset = DECODERS[data[offset]](data, offset + 1, depth)
+    return Described(descriptor, value), offset
+
+
+_CONSTRUCTORS: dict[int, Decoder] = {
+    0x00: _described,
+    0x40: _null,
+    0x41: _true,
+    0x42: _false,
+    0x43: _uint_0,
+    0x44: _ulong_0,
+    0x45: _list_0,
+    0x50: _ubyte,
+    0x51: _byte,
+    0x52: _uint_small,
+    0x53: _ulong_small,
+    0x54: _int_small,
+    0x55: _long_small,
+    0x56: _boolean,
+    0x60: _ushort,
+    0x61: _short,
+    0x70: _uint,
+    0x71: _int,
+    0x72: _float,
+    0x73: _char,
+    0x74: _decimal(4),
+    0x80: _ulong,
+    0x81: _long,
+    0x82: _double,
+    0x83: _timestamp,
+    0x84: _decimal(8),
+    0x94: _decimal(16),
+    0x98: _uuid,
+    0xA0: _binary_8,
+    0xA1: _string_8,
+    0xA3: _symbol_8,
+    0xB0: _binary_32,
+    0xB1: _string_32,
+    0xB3: _symbol_32,
+    0xC0: _list_8,
+    0xC1: _map_8,
+    0xD0: _list_32,
+    0xD1: _map_32,
+    0xE0: _array_8,
+    0xF0: _array_32,
+}
+DECODERS: tuple[Decoder, ...] = tuple(_CONSTRUCTORS.get(code, _unknown) for code in range(256))
+
+
+# --- encoding -------------------------------------------------------------------------------------------------------------
+
+
+def encode(value: object) -> bytes:
+    """Return a value's bytes.
+
+    Args:
+        value: None, bool, str, bytes, UUID, float, list, tuple and dict, each as AMQP's type of that kind; a plain int as a long;
+            and this module's types.
+
+    Raises:
+        TypeError: AMQP has no type for it.
+        ValueError: A number is too large for its type, or an array's items differ in type.
+    """
+    buffer = bytearray()
+    encode_into(buffer, value)
+    return bytes(buffer)
+
+
+def encode_into(buffer: bytearray, value: object) -> None:
+    """Append a value's bytes to a buffer; see ``encode``."""
+    encoder = _ENCODERS.get(type(value))
+    if encoder is None:
+        encoder = _encoder_of_a_subclass(value)
+    try:
+        encoder(buffer, value)
+    except (struct.error, OverflowError) as error:
+        raise ValueError(f"{value!r} does not fit into an AMQP {type(value).__name__}") from error
+
+
+def _encoder_of_a_subclass(value: object) -> Encoder:
+    for base in type(value).__mro__:
+        if base in _ENCODERS:
+            return _ENCODERS[base]
+    raise TypeError(f"AMQP has no type for {type(value).__name__}: convert it to one of values.encode's first")
+
+
+def encode_null(buffer: bytearray, _value: object) -> None:
+    """Append a null."""
+    buffer.append(0x40)
+
+
+def encode_boolean(buffer: bytearray, value: object) -> None:
+    """Append a boolean."""
+    buffer.append(0x41 if value else 0x42)
+
+
+def encode_uint(buffer: bytearray, value: int) -> None:
+    """Append an unsigned integer of 32 bits in its shortest form."""
+    if value == 0:
+        buffer.append(0x43)
+    elif 0 < value < 256:
+        buffer += bytes((0x52, value))
+    else:
+        buffer += _U32.pack(0x70, value)
+
+
+def encode_ulong(buffer: bytearray, value: int) -> None:
+    """Append an unsigned integer of 64 bits in its shortest form."""
+    if value == 0:
+        buffer.append(0x44)
+    elif 0 < value < 256:
+        buffer += bytes((0x53, value))
+    else:
+        buffer += _U64.pack(0x80, value)
+
+
+_U32 = struct.Struct(">BI")
+_U64 = struct.Struct(">BQ")
+_I32 = struct.Struct(">Bi")
+_I64 = struct.Struct(">Bq")
+
+
+def _encode_int(buffer: bytearray, value: int) -> None:
+    if -128 <= value < 128:
+        buffer += bytes((0x54, value & 0xFF))
+    else:
+        buffer += _I32.pack(0x71, value)
+
+
+def _encode_long(buffer: bytearray, value: int) -> None:
+    if -128 <= value < 128:
+        buffer += bytes((0x55, value & 0xFF))
+    else:
+        buffer += _I64.pack(0x81, value)
+
+
+def _fixed(code: int, layout: str) -> Encoder:
+    pack = struct.Struct(f">B{layout}").pack
+
+    def encode_fixed(buffer: bytearray, value: Any) -> None:
+        buffer += pack(code, value)
+
+    return encode_fixed
+
+
+encode_ubyte = _fixed(0x50, "B")
+encode_ushort = _fixed(0x60, "H")
+encode_timestamp = _fixed(0x83, "q")
+
+
+def _encode_char(buffer: bytearray, value: str) -> None:
+    if len(value) != 1:
+        raise ValueError(f"A Char is one character, and {value!r} has {len(value)}")
+    buffer.append(0x73)
+    buffer += value.encode("utf-32-be")
+
+
+_DECIMAL_CODES = {4: 0x74, 8: 0x84, 16: 0x94}
+
+
+def _encode_decimal(buffer: bytearray, value: bytes) -> None:
+    if len(value) not in _DECIMAL_CODES:
+        raise ValueError(f"A decimal has 4, 8 or 16 bytes, and this one {len(value)}")
+    buffer.append(_DECIMAL_CODES[len(value)])
+    buffer += value
+
+
+def encode_uuid(buffer: bytearray, value: uuid.UUID) -> None:
+    """Append a UUID."""
+    buffer.append(0x98)
+    buffer += value.bytes
+
+
+def _encode_octets(buffer: bytearray, code: int, octets: Buffer) -> None:
+    length = len(octets)
+    if length < 256:
+        buffer += bytes((code, length))
+    else:
+        buffer += _U32.pack(code + 0x10, length)
+    buffer += octets
+
+
+def encode_binary(buffer: bytearray, value: Buffer) -> None:
+    """Append binary data."""
+    _encode_octets(buffer, 0xA0, value)
+
+
+def encode_string(buffer: bytearray, value: str) -> None:
+    """Append a string."""
+    _encode_octets(buffer, 0xA1, value.encode())
+
+
+def encode_symbol(buffer: bytearray, value: str) -> None:
+    """Append a symbol."""
+    _encode_octets(buffer, 0xA3, value.encode())
+
+
+def begin_compound(buffer: bytearray, code: int) -> int:
+    """Append the large form of a compound's header; gives what ``end_compound`` wants."""
+    start = len(buffer)
+    buffer += _U64.pack(code, 0)
+    return start
+
+
+def end_compound(buffer: bytearray, start: int, count: int) -> None:
+    """Write a compound's size and count into its header, now that its items are there, and take the small form if that will do."""
+    size = len(buffer) - start - 9
+    if size < 255 and count < 256:
+        buffer[start : start + 9] = bytes((buffer[start] - 0x10, size + 1, count))
+    else:
+        _write_two_u32_at(buffer, start + 1, size + 4, count)
+
+
+def encode_list(buffer: bytearray, value: list[Any] | tuple[Any, ...]) -> None:
+    """Append a list of anything."""
+    if not value:
+        buffer.append(0x45)
+        return
+    start = begin_compound(buffer, 0xD0)
+    for item in value:
+        encode_into(buffer, item)
+    end_compound(buffer, start, len(value))
+
+
+def encode_map(buffer: bytearray, value: Mapping[Any, Any]) -> None:
+    """Append a map whose keys say themselves what they are."""
+    start = begin_compound(buffer, 0xD1)
+    for key, item in value.items():
+        encode_into(buffer, key)
+        encode_into(buffer, item)
+    end_compound(buffer, start, 2 * len(value))
+
+
+def encode_fields(buffer: bytearray, value: Mapping[Any, Any]) -> None:
+    """Append a map whose keys are symbols when they are str, and ulongs when they are int: fields and annotations."""
+    start = begin_compound(buffer, 0xD1)
+    for key, item in value.items():
+        if isinstance(key, str):
+            encode_symbol(buffer, key)
+        elif type(key) is int:
+            encode_ulong(buffer, key)
+        else:
+            encode_into(buffer, key)
+        encode_into(buffer, item)
+    end_compound(buffer, start, 2 * len(value))
+
+
+def _encode_described(buffer: bytearray, value: Described) -> None:
+    buffer.append(0x00)
+    encode_into(buffer, value.descriptor)
+    encode_into(buffer, value.value)
+
+
+def _encode_array(buffer: bytearray, value: Array) -> None:
+    start = begin_compound(buffer, 0xF0)
+    items = value.items
+    if items and isinstance(items[0], Described):
+        descriptor = items[0].descriptor
+        if any(not isinstance(item, Described) or item.descriptor != descriptor for item in items):
+            raise ValueError("All items of an array have the same descriptor, or none has one")
+        buffer.append(0x00)
+        encode_into(buffer, descriptor)
+        items = tuple(item.value for item in items)
+        if items and isinstance(items[0], Described):
+            raise ValueError("The items of an array have one descriptor at most")
+    _encode_items(buffer, items)
+    end_compound(buffer, start, len(items))
+
+
+def encode_symbols(buffer: bytearray, value: Iterable[str]) -> None:
+    """Append an array of symbols."""
+    _encode_array(buffer, Array(tuple(Symbol(symbol) for symbol in value)))
+
+
+# The constructors that an array's items can share, whatever their values.
+_WIDE: dict[int, int] = {
+    0x41: 0x56,
+    0x42: 0x56,
+    0x43: 0x70,
+    0x44: 0x80,
+    0x45: 0xD0,
+    0x52: 0x70,
+    0x53: 0x80,
+    0x54: 0x71,
+    0x55: 0x81,
+    0xA0: 0xB0,
+    0xA1: 0xB1,
+    0xA3: 0xB3,
+    0xC0: 0xD0,
+    0xC1: 0xD1,
+    0xE0: 0xF0,
+}
+
+
+def _encode_items(buffer: bytearray, items: tuple[Any, ...]) -> None:
+    """Append the constructor that all items share and then each one's bytes."""
+    shared = None
+    for item in items:
+        octets = encode(item)
+        code = octets[0]
+        wide = _WIDE.get(code, code)
+        if shared is None:
+            shared = wide
+            buffer.append(wide)
+        elif wide != shared:
+            raise ValueError("All items of an array are of one type")
+        buffer += _widened(code, octets) if wide != code else octets[1:]
+
+
+def _widened(code: int, octets: bytes) -> bytes:
+    """Return the bytes behind the constructor in the widest form, for a value that was encoded in a shorter one."""
+    kind = code >> 4
+    if code in {0x41, 0x42}:
+        return b"\x01" if code == 0x41 else b"\x00"
+    if code == 0x45:
+        return b"\0\0\0\4\0\0\0\0"
+    if kind in {0xC, 0xE}:
+        return struct.pack(">II", octets[1] + 3, octets[2]) + octets[3:]
+    if kind == 0xA:
+        return struct.pack(">I", octets[1]) + octets[2:]
+    number = octets[1] if kind == 5 else 0
+    if code in {0x54, 0x55} and number > 127:
+        number -= 256
+    return number.to_bytes(4 if code in {0x43, 0x52, 0x54} else 8, "big", signed=number < 0)
+
+
+_ENCODERS: dict[type, Encoder] = {
+    type(None): encode_null,
+    bool: encode_boolean,
+    UByte: encode_ubyte,
+    UShort: encode_ushort,
+    UInt: encode_uint,
+    ULong: encode_ulong,
+    Byte: _fixed(0x51, "b"),
+    Short: _fixed(0x61, "h"),
+    Int: _encode_int,
+    Long: _encode_long,
+    int: _encode_long,
+    Timestamp: encode_timestamp,
+    Float: _fixed(0x72, "f"),
+    float: _fixed(0x82, "d"),
+    Char: _encode_char,
+    DecimalBytes: _encode_decimal,
+    uuid.UUID: encode_uuid,
+    bytes: encode_binary,
+    bytearray: encode_binary,
+    memoryview: encode_binary,
+    str: encode_string,
+    Symbol: encode_symbol,
+    list: encode_list,
+    tuple: encode_list,
+    dict: encode_map,
+    Array: _encode_array,
+    Described: _encode_described,
+}
