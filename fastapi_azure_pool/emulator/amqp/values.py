@@ -167,27 +167,26 @@ def skip(data: bytes, offset: int) -> int:
 
     May raise one of MALFORMED; the end that it returns may lie behind the data's.
     """
-    code = data[offset]
-    for _ in range(MAX_DEPTH):
-        if code != 0x00:
-            break
-        offset = skip_plain(data, offset + 1)
+    left = 1
+    while left:
         code = data[offset]
-    return skip_plain(data, offset)
-
-
-def skip_plain(data: bytes, offset: int) -> int:
-    """Return where the value ends that begins at an offset and has no descriptor."""
-    # The constructor's upper half tells the width (part 1, figure 1.3).
-    code = data[offset]
-    kind = code >> 4
-    if kind < 0x4 or DECODERS[code] is _unknown:
-        raise AmqpDecodeError(f"The constructor 0x{code:02x} at byte {offset} is unknown here")
-    if kind < 0xA:
-        return offset + _FIXED_ENDS[kind]
-    if kind & 1:
-        return offset + 5 + int(_read_u32(data, offset + 1)[0])
-    return offset + 2 + data[offset + 1]
+        if code == 0x00:
+            # a described value: its descriptor and what it describes
+            left += 1
+            offset += 1
+            continue
+        left -= 1
+        if DECODERS[code] is _unknown:
+            raise AmqpDecodeError(f"The constructor 0x{code:02x} at byte {offset} is unknown here")
+        # The constructor's upper half tells the width (part 1, figure 1.3).
+        kind = code >> 4
+        if kind < 0xA:
+            offset += _FIXED_ENDS[kind]
+        elif kind & 1:
+            offset += 5 + _read_u32(data, offset + 1)[0]
+        else:
+            offset += 2 + data[offset + 1]
+    return offset
 
 
 _FIXED_ENDS = {0x4: 1, 0x5: 2, 0x6: 3, 0x7: 5, 0x8: 9, 0x9: 17}
