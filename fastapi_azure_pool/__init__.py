@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fastapi_azure_pool.clients.cosmos import Cosmos, ManagedCosmos
     from fastapi_azure_pool.clients.credentials import SharedCredential
+    from fastapi_azure_pool.clients.eventhub import Eventhub, ManagedAzureEventhubProducer
     from fastapi_azure_pool.clients.managed import ManagedClient
+    from fastapi_azure_pool.clients.servicebus import AzureServiceBus, ManagedAzureServiceBusSender
     from fastapi_azure_pool.dependencies import (
         POOL_RESPONSES,
         PoolUnavailable,
@@ -23,9 +25,14 @@ if TYPE_CHECKING:
     from fastapi_azure_pool.errors import (
         ConnectionFailed,
         ConnectionsExhausted,
+        MessageTooLarge,
         PoolClosed,
         PoolError,
         PoolsNotFound,
+        SendError,
+        SendInterrupted,
+        SendRejected,
+        SendTimedOut,
         UnknownPool,
         WrongLoopError,
     )
@@ -45,14 +52,21 @@ if TYPE_CHECKING:
 _HOMES = {
     "clients.cosmos": ("Cosmos", "ManagedCosmos"),
     "clients.credentials": ("SharedCredential",),
+    "clients.eventhub": ("Eventhub", "ManagedAzureEventhubProducer"),
     "clients.managed": ("ManagedClient",),
+    "clients.servicebus": ("AzureServiceBus", "ManagedAzureServiceBusSender"),
     "dependencies": ("POOL_RESPONSES", "PoolUnavailable", "install_error_handlers", "managed", "pooled"),
     "errors": (
         "ConnectionFailed",
         "ConnectionsExhausted",
+        "MessageTooLarge",
         "PoolClosed",
         "PoolError",
         "PoolsNotFound",
+        "SendError",
+        "SendInterrupted",
+        "SendRejected",
+        "SendTimedOut",
         "UnknownPool",
         "WrongLoopError",
     ),
@@ -78,19 +92,28 @@ __all__ = [
     "AbstractConnector",
     "AbstractorConnector",
     "AzurePools",
+    "AzureServiceBus",
     "ConnectionFailed",
     "ConnectionPool",
     "ConnectionState",
     "ConnectionsExhausted",
     "Cosmos",
+    "Eventhub",
+    "ManagedAzureEventhubProducer",
+    "ManagedAzureServiceBusSender",
     "ManagedClient",
     "ManagedCosmos",
+    "MessageTooLarge",
     "PoolClosed",
     "PoolError",
     "PoolState",
     "PoolStats",
     "PoolUnavailable",
     "PoolsNotFound",
+    "SendError",
+    "SendInterrupted",
+    "SendRejected",
+    "SendTimedOut",
     "SharedCredential",
     "SharedTransportConnection",
     "UnknownPool",

@@ -6,7 +6,8 @@ one, is the exception's ``__cause__``. All of them survive ``pickle`` and ``copy
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -14,9 +15,14 @@ if TYPE_CHECKING:
 __all__ = [
     "ConnectionFailed",
     "ConnectionsExhausted",
+    "MessageTooLarge",
     "PoolClosed",
     "PoolError",
     "PoolsNotFound",
+    "SendError",
+    "SendInterrupted",
+    "SendRejected",
+    "SendTimedOut",
     "UnknownPool",
     "WrongLoopError",
 ]
@@ -146,3 +152,87 @@ class PoolsNotFound(PoolError):
             "this application holds no pools. In tests, run the lifespan with `with TestClient(app)`; in a mounted"
             " sub-application, yield the state from the parent's lifespan: `async with open_pools(app, ...) as state: yield state`"
         )
+
+
+class SendError(PoolError):
+    """A message or an event that the service has not confirmed.
+
+    What a managed client raises is also of the type that the SDK has for it, such as
+    ``azure.servicebus.exceptions.ServiceBusServerBusyError``, so that handlers written for the SDK go on working; the SDK's own
+    error is the ``__cause__``.
+
+    Attributes:
+        maybe_delivered: Whether it may have been stored all the same. False is certain: it was not, and sending it again makes no
+            duplicate.
+    """
+
+    def __init__(self, message: str, *, maybe_delivered: bool, pool: str | None = None) -> None:
+        super().__init__(message, pool=pool)
+        self.maybe_delivered = maybe_delivered
+
+    def like(self, cause: BaseException) -> Self:
+        """Give this error as one that is also of the type of the SDK's error, which becomes its cause, with that one's data."""
+        kind = _both(type(self), type(cause))
+        both = _restore(kind, self.args, {**vars(cause), **self.__dict__})
+        both.__cause__ = cause
+        return both  # type: ignore[return-value]  # a subclass of this error's class, made just now
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        ours, theirs = getattr(type(self), "_halves", (type(self), None))
+        return _restore_both, (ours, theirs, self.args, {"pool": self.pool, **_own_data(self)})
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class SendTimedOut(SendError, TimeoutError):
+    """The time for sending was over before the service confirmed anything."""
+
+
+class SendInterrupted(SendError, ConnectionError):
+    """The connection was closed or broke before the service confirmed anything."""
+
+
+class SendRejected(SendError):
+    """The service, or the SDK before it, refused it.
+
+    Attributes:
+        condition: The AMQP error condition, such as "amqp:resource-limit-exceeded"; None where there is none.
+    """
+
+    def __init__(
+        self, message: str, *, condition: str | None = None, maybe_delivered: bool = False, pool: str | None = None
+    ) -> None:
+        super().__init__(message, maybe_delivered=maybe_delivered, pool=pool)
+        self.condition = condition
+
+
+class MessageTooLarge(SendRejected, ValueError):
+    """It is larger than the service takes."""
+
+
+@cache
+def _both(ours: type[SendError], theirs: type[BaseException]) -> type[SendError]:
+    """Give the class of errors that are of our type and of the SDK's, under our name."""
+    if issubclass(ours, theirs):
+        return ours
+    return type(
+        ours.__name__,
+        (ours, theirs),
+        {"__module__": ours.__module__, "__doc__": ours.__doc__, "_halves": (ours, theirs)},
+    )
+
+
+def _own_data(error: SendError) -> dict[str, Any]:
+    """Give the data that can be carried along: what the SDK keeps of tracebacks and live objects cannot."""
+    return {
+        name: value
+        for name, value in vars(error).items()
+        if value is None or isinstance(value, (bool, int, float, str))
+    }
+
+
+def _restore_both(
+    ours: type[SendError], theirs: type[BaseException] | None, arguments: tuple[Any, ...], data: dict[str, Any]
+) -> PoolError:
+    return _restore(ours if theirs is None else _both(ours, theirs), arguments, data)

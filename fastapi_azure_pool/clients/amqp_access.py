@@ -1,0 +1,224 @@
+"""Where an event hub, a queue or a topic is, and how to authenticate: checked before anything is opened."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import ssl
+from functools import cache
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from azure.core.credentials import AzureNamedKeyCredential, AzureSasCredential
+
+from fastapi_azure_pool.clients.credentials import SharedCredential
+
+if TYPE_CHECKING:
+    from azure.core.credentials_async import AsyncTokenCredential
+
+    from fastapi_azure_pool.clients.credentials import CredentialFactory
+
+    KeyCredential = AzureNamedKeyCredential | AzureSasCredential
+
+_EMULATOR_FLAG = "UseDevelopmentEmulator"
+_EXAMPLE = "Endpoint=sb://<namespace>.servicebus.windows.net/;SharedAccessKeyName=<name>;SharedAccessKey=<key>;EntityPath=<entity>"
+
+
+class AmqpAccess:
+    """Where an entity of Event Hubs or Service Bus is, and how to authenticate.
+
+    Args:
+        namespace: The namespace's host, such as "shop.servicebus.windows.net", or its URL; None where a connection string names it.
+        entity: The hub, queue or topic; None where a connection string names it.
+        credential_factory: Makes an async credential.
+        credential: Or a credential, or a named key, or a shared access signature.
+        connection_string: Or all of it in one.
+        entity_argument: What the caller calls the entity, for messages.
+        namespace_argument: What the caller calls the namespace, for messages.
+
+    Attributes:
+        namespace: The host, perhaps with a port.
+        entity: The entity's name.
+        credential: What the SDK gets; None with a connection string.
+        connection_string: The connection string, or None.
+        uses_tls: False for a local emulator only.
+
+    Raises:
+        TypeError: The credential is a sync one, or a text.
+        ValueError: Something is malformed, missing or contradictory. No message holds a key.
+    """
+
+    __slots__ = ("connection_string", "credential", "entity", "namespace", "uses_tls")
+
+    def __init__(
+        self,
+        namespace: str | None,
+        entity: str | None,
+        credential_factory: CredentialFactory | None,
+        credential: AsyncTokenCredential | KeyCredential | None,
+        connection_string: str | None,
+        *,
+        entity_argument: str,
+        namespace_argument: str,
+    ) -> None:
+        given = [
+            name
+            for name, value in (
+                ("credential_factory", credential_factory),
+                ("credential", credential),
+                ("connection_string", connection_string),
+            )
+            if value is not None
+        ]
+        if len(given) != 1:
+            raise ValueError(
+                "exactly one of credential_factory=, credential= (an async credential, an AzureNamedKeyCredential or an"
+                f" AzureSasCredential) and connection_string= is needed, not {' and '.join(given) or 'none'}"
+            )
+        self.connection_string = connection_string
+        self.credential: SharedCredential | KeyCredential | None = None
+        self.uses_tls = True
+        if connection_string is not None:
+            fields = _parse_connection_string(connection_string)
+            host = _host(fields["Endpoint"], "the connection string's Endpoint")
+            if namespace and _host(namespace, namespace_argument) != host:
+                raise ValueError(
+                    f"{namespace_argument}={namespace!r} and connection_string= name different namespaces: leave one out"
+                )
+            named = fields.get("EntityPath")
+            if entity and named and entity != named:
+                raise ValueError(
+                    f"{entity_argument}={entity!r} and the connection string's EntityPath={named!r} differ: leave one out"
+                )
+            entity = entity or named
+            self.namespace = host
+            self.uses_tls = not _names_emulator(fields, host)
+        else:
+            self.namespace = _host(namespace, namespace_argument)
+            self.credential = _checked_credential(credential_factory, credential)
+        if not entity or not isinstance(entity, str):
+            raise ValueError(f"{entity_argument} must be the name of one in the namespace, not {entity!r}")
+        self.entity = entity
+
+    @property
+    def shared(self) -> SharedCredential | None:
+        """The credential, where it is one that must be closed."""
+        return self.credential if isinstance(self.credential, SharedCredential) else None
+
+
+async def tls_context(access: AmqpAccess, options: dict[str, Any]) -> ssl.SSLContext:
+    """Give the TLS context of a connection, one for all with the same certificates.
+
+    The SDK makes one for each connection, from certifi's bundle, in 55 ms that block the event loop, also where TLS is not used.
+    Here it is made once, in a thread.
+
+    Args:
+        access: Whether TLS is used.
+        options: The SDK's options: its ``ssl_context`` is taken, its ``connection_verify`` is honoured.
+
+    Raises:
+        FileNotFoundError: There is no such file of certificates.
+    """
+    given = options.get("ssl_context")
+    if given is not None:
+        context: ssl.SSLContext = given
+        return context
+    if not access.uses_tls:
+        return _make_context(None)
+    import certifi  # noqa: PLC0415 - the SDKs bring it, the base installation does not
+
+    return await asyncio.to_thread(_make_context, options.get("connection_verify") or certifi.where())
+
+
+@cache
+def _make_context(certificates: str | None) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if certificates is not None:
+        context.load_verify_locations(certificates)
+    return context
+
+
+def _checked_credential(
+    factory: CredentialFactory | None, credential: AsyncTokenCredential | KeyCredential | None
+) -> SharedCredential | KeyCredential:
+    if isinstance(credential, (AzureNamedKeyCredential, AzureSasCredential)):
+        return credential
+    if isinstance(credential, str):
+        raise TypeError(
+            "credential must not be a text: write credential=AzureNamedKeyCredential(name, key) for a key,"
+            " credential=AzureSasCredential(signature) for a signature, or connection_string=..."
+        )
+    return SharedCredential(credential=credential, factory=factory)
+
+
+def _host(text: object, what: str) -> str:
+    # What was given instead is not repeated: it may be a connection string, with its key.
+    expected = f"{what} must be the namespace's host, such as <namespace>.servicebus.windows.net"
+    if not text or not isinstance(text, str):
+        raise ValueError(expected)
+    if ";" in text or "SharedAccessKey" in text:
+        raise ValueError(f"{what} holds a connection string: pass it as connection_string=")
+    try:
+        url = urlsplit(text if "//" in text else f"//{text}")
+        port = url.port
+    except ValueError:
+        raise ValueError(expected) from None
+    if not url.hostname or url.username or url.scheme not in {"", "sb", "amqps", "https"}:
+        raise ValueError(expected)
+    host = f"[{url.hostname}]" if ":" in url.hostname else url.hostname
+    return host if port is None else f"{host}:{port}"
+
+
+def _parse_connection_string(text: object) -> dict[str, str]:
+    fields: dict[str, str] = {}
+    for part in text.strip().rstrip(";").split(";") if isinstance(text, str) else ():
+        name, separator, value = part.partition("=")
+        if not separator:
+            raise ValueError(f"connection_string must read {_EXAMPLE}")
+        fields[name.strip()] = value.strip()
+    known = (
+        "Endpoint",
+        "SharedAccessKeyName",
+        "SharedAccessKey",
+        "SharedAccessSignature",
+        "EntityPath",
+        _EMULATOR_FLAG,
+    )
+    for name in fields:
+        right = next((right for right in known if right.lower() == name.lower() and right != name), None)
+        if right is not None:
+            raise ValueError(f"the connection string's {name} must be written {right}")
+    has_key = fields.get("SharedAccessKeyName") and fields.get("SharedAccessKey")
+    if not fields.get("Endpoint") or bool(has_key) == bool(fields.get("SharedAccessSignature")):
+        raise ValueError(
+            f"connection_string must read {_EXAMPLE}, or have SharedAccessSignature=<signature> in place of the key and its name"
+        )
+    return fields
+
+
+def _names_emulator(fields: dict[str, str], host: str) -> bool:
+    """Tell whether a connection string is that of a local emulator, which is used without TLS.
+
+    The SDK takes the flag for any host and would send the key there in the open; and "True" it takes for no.
+    """
+    flag = fields.get(_EMULATOR_FLAG)
+    if flag is None or flag == "false":
+        return False
+    if flag != "true":
+        raise ValueError(
+            f"the connection string's {_EMULATOR_FLAG} must be written true, in small letters, not {flag!r}"
+        )
+    name = urlsplit(f"//{host}").hostname or ""
+    if name == "localhost" or _is_loopback(name):
+        return True
+    raise ValueError(
+        f"the connection string's {_EMULATOR_FLAG}=true turns TLS off and is for this machine only, not for {name}: leave it out,"
+        " or name 127.0.0.1"
+    )
+
+
+def _is_loopback(name: str) -> bool:
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False

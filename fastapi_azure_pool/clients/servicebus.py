@@ -1,0 +1,664 @@
+"""Service Bus: senders that many tasks may share, one connection or a pool of them, and receivers of one's own."""
+
+from __future__ import annotations
+
+import datetime as dt
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard, Unpack
+
+from fastapi_azure_pool.clients.amqp_access import AmqpAccess, tls_context
+from fastapi_azure_pool.clients.amqp_channel import PlainChannel, abort, hasten_opening, rejection
+from fastapi_azure_pool.clients.amqp_connector import MAX_SIZE, SEND_TIMEOUT_SECONDS, WINDOW, AmqpConnector
+from fastapi_azure_pool.clients.coalescing import yield_to_others
+from fastapi_azure_pool.clients.extras import extra
+from fastapi_azure_pool.clients.managed import ManagedClient, Sizes
+from fastapi_azure_pool.clients.resending import check_sending, send_through
+from fastapi_azure_pool.clients.transfers import SERVER_BUSY, TOO_LARGE, Outcome, OutcomeKind, Packing
+from fastapi_azure_pool.errors import MessageTooLarge, SendError, SendInterrupted, SendRejected, SendTimedOut
+
+with extra("servicebus"):
+    from azure.servicebus import ServiceBusMessage, ServiceBusMessageBatch, exceptions
+    from azure.servicebus.aio import ServiceBusClient, ServiceBusReceiver, ServiceBusSender
+    from azure.servicebus.amqp import AmqpAnnotatedMessage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Sequence
+
+    from azure.core.credentials_async import AsyncTokenCredential
+
+    from fastapi_azure_pool.clients.amqp_access import KeyCredential
+    from fastapi_azure_pool.clients.coalescing import GroupCommit
+    from fastapi_azure_pool.clients.credentials import CredentialFactory
+
+Body: TypeAlias = "bytes | str"
+Made: TypeAlias = "ServiceBusMessage | AmqpAnnotatedMessage"
+Message: TypeAlias = "Made | Mapping[str, Any]"
+Key: TypeAlias = "tuple[str | None, str | None]"
+
+MAX_IDLE_SECONDS = 200
+"""Azure closes a connection that has been idle for 240 s, and some of its gateways one a little earlier."""
+
+_OURS = frozenset({"credential", "keep_alive", "uamqp_transport"})
+
+_ERRORS: dict[str | None, type[exceptions.ServiceBusError]] = {
+    SERVER_BUSY: exceptions.ServiceBusServerBusyError,
+    TOO_LARGE: exceptions.MessageSizeExceededError,
+    "amqp:not-found": exceptions.MessagingEntityNotFoundError,
+    "amqp:resource-limit-exceeded": exceptions.ServiceBusQuotaExceededError,
+    "amqp:unauthorized-access": exceptions.ServiceBusAuthorizationError,
+    "com.microsoft:entity-disabled": exceptions.MessagingEntityDisabledError,
+    "com.microsoft:timeout": exceptions.OperationTimeoutError,
+}
+"""What the SDK raises for each condition of a rejection; for others its ServiceBusError."""
+
+
+class SendsMessages(ABC):
+    """The ways to send messages, alike for one connection and for a pool of them."""
+
+    async def send_message(
+        self, msg: Body, delay: float = 0, unique_msg_id: str | None = None, **msg_kwargs: Any
+    ) -> list[int]:
+        """Send a message and wait until the service has stored it.
+
+        Messages that others send at the same time join it. Those of one session, or of one partition key, keep their order.
+
+        Args:
+            msg: Its body.
+            delay: Seconds after which receivers may see it, at least 0, the default: at once.
+            unique_msg_id: Its ``message_id``, by which an entity with duplicate detection tells it from others.
+            msg_kwargs: Further arguments of ``azure.servicebus.ServiceBusMessage``, such as ``session_id``, ``subject`` or
+                ``time_to_live``.
+
+        Returns:
+            With a delay, the sequence numbers of what was scheduled, by which it can be cancelled; else nothing.
+
+        Raises:
+            TypeError: The body is neither bytes nor text, or the SDK does not know an argument.
+            ValueError: The delay is below 0.
+            SendError: It was not confirmed; ``maybe_delivered`` says whether it may have been stored.
+            PoolError: No connection could be had.
+        """
+        if not isinstance(msg, _TEXT):
+            raise TypeError(
+                f"msg must be bytes or text, not {type(msg).__name__}: send_messages() takes a ServiceBusMessage, and json.dumps()"
+                " makes text of most things"
+            )
+        if not delay >= 0:
+            raise ValueError(f"delay must be a number of seconds of at least 0, not {delay!r}")
+        message = ServiceBusMessage(msg, message_id=unique_msg_id, **msg_kwargs)
+        if not delay:
+            await self._deliver(message, _key(message))
+            return []
+        return await self.schedule_messages(message, dt.datetime.now(dt.UTC) + dt.timedelta(seconds=delay))
+
+    async def send_messages(self, message: Message | Iterable[Message] | ServiceBusMessageBatch) -> None:
+        """Send a message that is made already, or several together, of which all are stored, or none.
+
+        Args:
+            message: One (others' may join it), or a list or a batch (which leaves as it is).
+
+        Raises:
+            MessageTooLarge: A list does not fit into one batch, or a message not on the link; nothing was sent.
+            TypeError: It is none of these.
+            SendError: It was not confirmed.
+            PoolError: No connection could be had.
+        """
+        if isinstance(message, ServiceBusMessageBatch):
+            batch = message
+        elif isinstance(message, (ServiceBusMessage, AmqpAnnotatedMessage, Mapping)):
+            single = _message(message)
+            await self._deliver(single, _key(single))
+            return
+        elif _is_several(message):
+            batch = await self.create_message_batch()
+            for count, member in enumerate(message, 1):
+                try:
+                    batch.add_message(_message(member))
+                except exceptions.MessageSizeExceededError as error:
+                    raise MessageTooLarge(
+                        f"message {count} does not fit any more into a batch of {batch.max_size_in_bytes} bytes, and nothing was"
+                        " sent: send fewer at once, or each by itself",
+                        condition=TOO_LARGE,
+                    ).like(error) from error
+                await yield_to_others(count)
+        else:
+            raise TypeError(
+                f"message must be a ServiceBusMessage, several, or a batch, not {type(message).__name__}: send_message() takes"
+                " text"
+            )
+        if len(batch):
+            first: Any = getattr(batch, "_messages", [None])[0]
+            await self._deliver(batch, (None, None) if first is None else _key(first), is_whole=True)
+
+    async def schedule_messages(
+        self, messages: Message | Sequence[Message], schedule_time_utc: dt.datetime
+    ) -> list[int]:
+        """Have the service store messages now and show them to receivers at a later time.
+
+        They are not joined with others': each call is a request of its own.
+
+        Args:
+            messages: One or several.
+            schedule_time_utc: When receivers may see them.
+
+        Returns:
+            Their sequence numbers, by which they can be cancelled.
+
+        Raises:
+            SendError: It was not confirmed.
+            PoolError: No connection could be had.
+        """
+        made: Any = [_message(messages)] if isinstance(messages, _SINGLE) else [*map(_message, messages)]
+
+        async def schedule(sender: ServiceBusSender, seconds: float) -> list[int]:
+            return await sender.schedule_messages(made, schedule_time_utc, timeout=seconds)
+
+        numbers: list[int] = await self._request(schedule)
+        return numbers
+
+    async def cancel_scheduled_messages(self, sequence_numbers: int | list[int]) -> None:
+        """Take scheduled messages back that receivers cannot see yet.
+
+        Args:
+            sequence_numbers: What `schedule_messages` or `send_message` returned.
+
+        Raises:
+            SendError: The service does not know one of them (any more), or did not confirm it.
+            PoolError: No connection could be had.
+        """
+
+        async def cancel(sender: ServiceBusSender, seconds: float) -> None:
+            await sender.cancel_scheduled_messages(sequence_numbers, timeout=seconds)
+
+        await self._request(cancel)
+
+    @abstractmethod
+    async def create_message_batch(self, max_size_in_bytes: int | None = None) -> ServiceBusMessageBatch:
+        """Make an empty batch, as large as the service takes or smaller.
+
+        Raises:
+            ValueError: ``max_size_in_bytes`` is more than the service takes.
+            PoolError: No connection could be had.
+        """
+
+    @abstractmethod
+    async def _deliver(self, item: Any, key: Key, *, is_whole: bool = False) -> None: ...
+
+    @abstractmethod
+    async def _request(self, operation: Callable[[ServiceBusSender, float], Coroutine[Any, Any, Any]]) -> Any: ...
+
+
+class AzureServiceBus(SendsMessages):
+    """A sender to one queue or topic over one connection, kept until `close` and opened at its first use; safe to share.
+
+    For scripts and jobs; an application that serves requests wants `ManagedAzureServiceBusSender`.
+
+    Args:
+        service_bus_namespace_url: The namespace's host, such as "shop.servicebus.windows.net", or its URL; None with a connection
+            string.
+        service_bus_queue_name: The name of the queue or topic; None with a connection string that has an EntityPath.
+        credential_factory: Makes an async credential, such as ``azure.identity.aio.DefaultAzureCredential``.
+        socket_timeout: Seconds for which the SDK waits at the socket at a time, or None for its own 0.2.
+        connection_string: Instead of a credential (and of the namespace).
+        credential: Instead of a factory: an async credential, an ``AzureNamedKeyCredential`` or an ``AzureSasCredential``.
+        send_timeout_seconds: Seconds that a send may take, above 0; by default 10.
+        coalesce: Whether messages of several callers are joined.
+        client_options: Further keyword arguments of ``ServiceBusClient``.
+
+    Raises:
+        TypeError: The credential is a sync one, or a text.
+        ValueError: An argument is malformed, or not exactly one kind of authentication is given.
+    """
+
+    def __init__(
+        self,
+        service_bus_namespace_url: str | None = None,
+        service_bus_queue_name: str | None = None,
+        credential_factory: CredentialFactory | None = None,
+        socket_timeout: float | None = None,
+        connection_string: str | None = None,
+        *,
+        credential: AsyncTokenCredential | KeyCredential | None = None,
+        send_timeout_seconds: float = SEND_TIMEOUT_SECONDS,
+        coalesce: bool = True,
+        client_options: dict[str, Any] | None = None,
+    ) -> None:
+        self._client = ManagedAzureServiceBusSender(
+            service_bus_namespace_url,
+            service_bus_queue_name,
+            credential_factory,
+            connection_string=connection_string,
+            credential=credential,
+            socket_timeout=socket_timeout,
+            send_timeout_seconds=send_timeout_seconds,
+            coalesce=coalesce,
+            client_options=client_options,
+            max_size=1,
+            client_limit=1_000_000,
+            grow_at=1_000_000,
+            max_idle_seconds=None,
+        )
+
+    def get_receiver(self, *, subscription_name: str | None = None, **options: Any) -> ServiceBusReceiver:
+        """See `ManagedAzureServiceBusSender.get_receiver`."""
+        return self._client.get_receiver(subscription_name=subscription_name, **options)
+
+    async def create_message_batch(self, max_size_in_bytes: int | None = None) -> ServiceBusMessageBatch:
+        """See `SendsMessages.create_message_batch`."""
+        await self._client.open()
+        return await self._client.create_message_batch(max_size_in_bytes)
+
+    async def close(self) -> None:
+        """Close the connection, and the credential if it was made here; the next use opens it again."""
+        await self._client.close()
+
+    async def _deliver(self, item: Any, key: Key, *, is_whole: bool = False) -> None:
+        await self._client.open()
+        await self._client._deliver(item, key, is_whole=is_whole)  # noqa: SLF001 - the pool of one behind this
+
+    async def _request(self, operation: Callable[[ServiceBusSender, float], Coroutine[Any, Any, Any]]) -> Any:
+        await self._client.open()
+        return await self._client._request(operation)  # noqa: SLF001 - likewise
+
+
+class PooledServiceBusSender(SendsMessages):
+    """The sender that a pool gives to several requests at once; the pool opens and closes it.
+
+    Args:
+        sender: The SDK's, whose link is open.
+        client: The SDK's client that made it.
+        commit: What sends over it.
+        send_timeout_seconds: Seconds that a send may take.
+    """
+
+    def __init__(
+        self,
+        sender: ServiceBusSender,
+        client: ServiceBusClient,
+        commit: GroupCommit[Made],
+        send_timeout_seconds: float,
+    ) -> None:
+        self.commit = commit
+        self._sender = sender
+        self._client = client
+        self._send_timeout_seconds = send_timeout_seconds
+
+    @property
+    def handler(self) -> Any:
+        """The SDK's handler of the send link."""
+        return getattr(self._sender, "_handler", None)
+
+    async def create_message_batch(self, max_size_in_bytes: int | None = None) -> ServiceBusMessageBatch:
+        """See `SendsMessages.create_message_batch`."""
+        return await self._sender.create_message_batch(max_size_in_bytes)
+
+    async def close(self) -> None:
+        """Close the connection; the pool does so when nobody uses it any more."""
+        await self.commit.close()
+        await self._sender.close()
+        await self._client.close()
+
+    async def deliver(self, item: Any, key: Key, seconds: float, *, is_whole: bool) -> None:
+        """Send a message, or a whole batch, within so many seconds."""
+        await self.commit.send(item, key, seconds, is_whole=is_whole)
+
+    async def request(
+        self, operation: Callable[[ServiceBusSender, float], Coroutine[Any, Any, Any]], seconds: float
+    ) -> Any:
+        """Carry out a management request within so many seconds."""
+        return await self.commit.request(lambda left: operation(self._sender, left), seconds)
+
+    async def _deliver(self, item: Any, key: Key, *, is_whole: bool = False) -> None:
+        await self.deliver(item, key, self._send_timeout_seconds, is_whole=is_whole)
+
+    async def _request(self, operation: Callable[[ServiceBusSender, float], Coroutine[Any, Any, Any]]) -> Any:
+        return await self.request(operation, self._send_timeout_seconds)
+
+
+class ServiceBusConnector(AmqpConnector[PooledServiceBusSender]):
+    """Opens senders, each with a connection and a send link of its own.
+
+    Args:
+        access: Where the queue or topic is, and how to authenticate.
+        client_options: Further keyword arguments of every ``ServiceBusClient``.
+        socket_timeout: See `AzureServiceBus`.
+        ready_message: A message that is sent over every new connection, or None.
+        send_timeout_seconds: See `AzureServiceBus`.
+        window: Transfers in flight on one connection at most.
+        coalesce: See `AzureServiceBus`.
+    """
+
+    def __init__(
+        self,
+        access: AmqpAccess,
+        *,
+        client_options: dict[str, Any] | None,
+        socket_timeout: float | None,
+        ready_message: Body | None,
+        send_timeout_seconds: float,
+        window: int,
+        coalesce: bool,
+    ) -> None:
+        super().__init__(access, window=window, coalesce=coalesce)
+        ours = _OURS & (client_options or {}).keys()
+        if ours:
+            raise ValueError(
+                f"client_options must not hold {min(ours)!r}: it has an argument of its own, or is the pool's"
+            )
+        if ready_message is not None and not isinstance(ready_message, (bytes, str)):
+            raise TypeError(f"ready_message must be bytes, text or None, not {type(ready_message).__name__}")
+        self._client_options = client_options or {}
+        self._socket_timeout = socket_timeout
+        self._ready_message = ready_message
+        self._send_timeout_seconds = send_timeout_seconds
+
+    def client(self, **options: Any) -> ServiceBusClient:
+        """Make a client of the SDK, which opens nothing yet."""
+        access = self.access
+        if access.connection_string is not None:
+            return ServiceBusClient.from_connection_string(access.connection_string, **options)
+        # A SharedCredential gives tokens as an AsyncTokenCredential does, and more.
+        credential: Any = access.credential
+        return ServiceBusClient(access.namespace, credential, **options)
+
+    async def create(self) -> PooledServiceBusSender:
+        """Open a connection and its send link."""
+        # The SDK's own retries would outlast the opening's time, and hide the error that they met (a wrong key, say).
+        options = {"retry_total": 0, "retry_backoff_factor": 0, **self._client_options}
+        options["ssl_context"] = await tls_context(self.access, options)
+        options.pop("connection_verify", None)
+        client = self.client(**options)
+        # Its keep-alive holds the socket's lock while it listens, and on Python 3.12 and later it may store a message twice.
+        sender = client.get_queue_sender(self.access.entity, socket_timeout=self._socket_timeout, keep_alive=0)
+        hasten_opening(sender)
+        try:
+            await sender.create_message_batch()  # Opens the link, to learn how much it takes; sends nothing.
+        except BaseException:
+            abort(getattr(sender, "_handler", None))
+            raise
+        made: list[PooledServiceBusSender] = []
+        commit = self.commit(
+            getattr(sender, "_handler", None),
+            MessagePacking(sender, self.access.entity),
+            encode=_encoder(),
+            plain=lambda: PlainChannel(_sdk_send(sender), lambda: bool(getattr(sender, "_running", True))),
+            connection=lambda: made[0] if made else None,
+        )
+        made.append(PooledServiceBusSender(sender, client, commit, self._send_timeout_seconds))
+        return made[0]
+
+    async def ready(self, connection: PooledServiceBusSender) -> bool:
+        """Tell whether the send link is still attached; sends the ready message, if there is one."""
+        if self._ready_message is not None:
+            await connection.send_message(self._ready_message)
+        return not connection.commit.is_closed
+
+    def receiver(self, subscription_name: str | None, options: dict[str, Any]) -> ServiceBusReceiver:
+        """Make a receiver of its own connection, not opened yet."""
+        client = self.client(**self._client_options)
+        options.setdefault("socket_timeout", self._socket_timeout)
+        if subscription_name is None:
+            return client.get_queue_receiver(self.access.entity, **options)
+        return client.get_subscription_receiver(self.access.entity, subscription_name, **options)
+
+
+class ManagedAzureServiceBusSender(ManagedClient[PooledServiceBusSender], SendsMessages):
+    """A pool of connections to one queue or topic, whose senders join what their callers send at the same time.
+
+    Args:
+        service_bus_namespace_url: The namespace's host, such as "shop.servicebus.windows.net", or its URL; None with a connection
+            string.
+        service_bus_queue_name: The name of the queue or topic; None with a connection string that has an EntityPath.
+        credential_factory: Makes an async credential, such as ``azure.identity.aio.DefaultAzureCredential``; called once, and what
+            it made is closed with this client.
+        connection_string: Instead of a credential (and of the namespace). With ``UseDevelopmentEmulator=true`` for a local emulator
+            only.
+        credential: Instead of a factory: an async credential (which stays yours to close), an ``AzureNamedKeyCredential`` or an
+            ``AzureSasCredential``.
+        socket_timeout: Seconds for which the SDK waits at the socket at a time, or None for its own 0.2.
+        ready_message: A message that is sent over every new connection to prove it; by default none: opening the link proves it.
+        send_timeout_seconds: Seconds that each attempt to send may take, above 0; by default 10.
+        send_attempts: Attempts for a message of which nobody knows whether it was stored, at least 1, the default. With more, it
+            may be stored more than once, unless the entity detects duplicates and ``unique_msg_id`` is given. What was certainly
+            not stored is tried again in any case, while the time allows.
+        coalesce: Whether messages of several callers are joined; True by default.
+        window: Transfers in flight on one connection at most, at least 1; by default 8.
+        client_options: Further keyword arguments of every ``ServiceBusClient``.
+        sizes: See `Sizes`. By default ``max_size=4``, ``grow_at=50`` and ``max_idle_seconds=200``: throughput comes from joining
+            first, from connections second.
+
+    Raises:
+        TypeError: The credential is a sync one, or a text.
+        ValueError: An argument is malformed or out of bounds, or not exactly one kind of authentication is given.
+    """
+
+    def __init__(
+        self,
+        service_bus_namespace_url: str | None = None,
+        service_bus_queue_name: str | None = None,
+        credential_factory: CredentialFactory | None = None,
+        *,
+        connection_string: str | None = None,
+        credential: AsyncTokenCredential | KeyCredential | None = None,
+        socket_timeout: float | None = None,
+        ready_message: Body | None = None,
+        send_timeout_seconds: float = SEND_TIMEOUT_SECONDS,
+        send_attempts: int = 1,
+        coalesce: bool = True,
+        window: int = WINDOW,
+        client_options: dict[str, Any] | None = None,
+        **sizes: Unpack[Sizes],
+    ) -> None:
+        check_sending(send_timeout_seconds, send_attempts, window)
+        access = AmqpAccess(
+            service_bus_namespace_url,
+            service_bus_queue_name,
+            credential_factory,
+            credential,
+            connection_string,
+            entity_argument="service_bus_queue_name",
+            namespace_argument="service_bus_namespace_url",
+        )
+        connector = ServiceBusConnector(
+            access,
+            client_options=client_options,
+            socket_timeout=socket_timeout,
+            ready_message=ready_message,
+            send_timeout_seconds=send_timeout_seconds,
+            window=window,
+            coalesce=coalesce,
+        )
+        defaults: Sizes = {"max_size": MAX_SIZE, "max_idle_seconds": MAX_IDLE_SECONDS}
+        super().__init__(connector, service="servicebus", shared=access.shared, **(defaults | sizes))
+        connector.report = self.pool.report
+        self._connector = connector
+        self._send_timeout_seconds = send_timeout_seconds
+        self._send_attempts = send_attempts
+
+    def get_receiver(self, *, subscription_name: str | None = None, **options: Any) -> ServiceBusReceiver:
+        """Make a receiver for the queue, or for a subscription of the topic: ``async with client.get_receiver() as receiver:``.
+
+        It has a connection of its own, is no part of the pool, and is its caller's alone: for one task, to be closed before this
+        client, whose credential it uses.
+
+        Args:
+            subscription_name: The subscription, where the entity is a topic.
+            options: Arguments of ``ServiceBusClient.get_queue_receiver``, such as ``receive_mode``, ``session_id``, ``sub_queue``,
+                ``max_wait_time`` or ``prefetch_count``.
+
+        Raises:
+            TypeError: The SDK does not know an option.
+        """
+        return self._connector.receiver(subscription_name, options)
+
+    async def create_message_batch(self, max_size_in_bytes: int | None = None) -> ServiceBusMessageBatch:
+        """See `SendsMessages.create_message_batch`."""
+        async with self.get() as connection:
+            return await connection.create_message_batch(max_size_in_bytes)
+
+    async def _deliver(self, item: Any, key: Key, *, is_whole: bool = False) -> None:
+        await send_through(
+            self,
+            lambda connection, seconds: connection.deliver(item, key, seconds, is_whole=is_whole),
+            seconds=self._send_timeout_seconds,
+            attempts=self._send_attempts,
+        )
+
+    async def _request(self, operation: Callable[[ServiceBusSender, float], Coroutine[Any, Any, Any]]) -> Any:
+        return await send_through(
+            self,
+            lambda connection, seconds: connection.request(operation, seconds),
+            seconds=self._send_timeout_seconds,
+            attempts=self._send_attempts,
+        )
+
+
+class _Batch:
+    """A batch of the SDK that becomes a larger one for a message that goes alone."""
+
+    __slots__ = ("is_full", "sdk")
+
+    def __init__(self, sdk: ServiceBusMessageBatch) -> None:
+        self.sdk = sdk
+        self.is_full = False
+
+
+class MessagePacking(Packing[Made]):
+    """Makes batches of messages; see `Packing`. One message alone goes as a plain message.
+
+    Args:
+        sender: The SDK's sender, which knows how much its link takes.
+        entity: The queue's or topic's name.
+    """
+
+    def __init__(self, sender: ServiceBusSender, entity: str) -> None:
+        self.entity = entity
+        self._sender = sender
+
+    async def new_batch(self, key: Key) -> _Batch:  # noqa: ARG002 - a batch has its key from its first message
+        """Make an empty batch; the link's limit is known since it was opened."""
+        return _Batch(await self._sender.create_message_batch())
+
+    def add(self, batch: _Batch, item: Made, *, is_first: bool) -> bool:
+        """Add a message, if it fits; one that does not fit into any batch may still be sent alone."""
+        if batch.is_full:
+            return False
+        try:
+            batch.sdk.add_message(item)
+        except exceptions.MessageSizeExceededError:
+            if is_first:
+                self._add_alone(batch, item)
+            return is_first
+        return True
+
+    def payload(self, batch: _Batch) -> ServiceBusMessage | ServiceBusMessageBatch:
+        """Give the batch, or its only message."""
+        members: Sequence[ServiceBusMessage] = getattr(batch.sdk, "_messages", ())
+        only: ServiceBusMessage | None = members[0] if len(members) == 1 else None
+        return batch.sdk if only is None else only
+
+    def error(self, outcome: Outcome) -> SendError:
+        """Give the error for an outcome."""
+        if outcome.kind is OutcomeKind.LOST:
+            return self.interrupted(maybe_delivered=True, cause=outcome.error)
+        condition = outcome.condition or outcome.kind.value
+        text = f"{self.entity} did not take it ({condition}): {outcome.description or 'the service did not say why'}"
+        kind = MessageTooLarge if outcome.condition == TOO_LARGE else SendRejected
+        error = kind(text, condition=outcome.condition, maybe_delivered=outcome.maybe_delivered)
+        if isinstance(outcome.error, exceptions.ServiceBusError):
+            return error.like(outcome.error)
+        return error.like(_ERRORS.get(outcome.condition, exceptions.ServiceBusError)(message=text))
+
+    def translate(self, error: Exception) -> Exception:
+        """Give what a caller is told of an error that a management request met."""
+        if isinstance(error, exceptions.OperationTimeoutError):
+            return self.timed_out(maybe_delivered=True)
+        if not isinstance(error, exceptions.ServiceBusError):
+            return error  # The SDK found fault with an argument.
+        outcome = rejection(error)
+        if outcome.kind is OutcomeKind.LOST and getattr(error, "_status_code", None) is not None:
+            outcome = Outcome(OutcomeKind.REJECTED, description=str(error), error=error)
+        return self.error(outcome)
+
+    def timed_out(self, *, maybe_delivered: bool) -> SendTimedOut:
+        """Give the error of a caller whose time is over."""
+        state = "no answer came in time" if maybe_delivered else "it could not leave in time, and was not sent"
+        text = f"sending to {self.entity} timed out: {state}"
+        error = SendTimedOut(text, maybe_delivered=maybe_delivered)
+        return error.like(exceptions.OperationTimeoutError(message=text))
+
+    def interrupted(self, *, maybe_delivered: bool, cause: Exception | None = None) -> SendInterrupted:
+        """Give the error of a caller whose connection is closed or broken."""
+        state = "before it was confirmed: it may have been stored" if maybe_delivered else "before it was sent"
+        text = f"the connection to {self.entity} ended {state}"
+        is_sdks = isinstance(cause, exceptions.ServiceBusError)
+        like = cause if cause is not None and is_sdks else exceptions.ServiceBusConnectionError(message=text)
+        return SendInterrupted(text, maybe_delivered=maybe_delivered).like(like)
+
+    def _add_alone(self, batch: _Batch, item: Made) -> None:
+        limit = int(getattr(self._sender, "_max_message_size_on_link", 0)) or batch.sdk.max_size_in_bytes
+        alone = ServiceBusMessageBatch(max_size_in_bytes=limit)
+        try:
+            alone.add_message(item)
+        except exceptions.MessageSizeExceededError as error:
+            raise MessageTooLarge(
+                f"the message is larger than the {limit} bytes that {self.entity} takes: store the content elsewhere, in a blob for"
+                " example, and send where it is",
+                condition=TOO_LARGE,
+            ).like(error) from error
+        batch.sdk = alone
+        batch.is_full = True
+
+
+_TEXT: tuple[type, ...] = (str, bytes)
+_SINGLE = (ServiceBusMessage, AmqpAnnotatedMessage, Mapping)
+
+
+def _is_several(message: object) -> TypeGuard[Iterable[Message]]:
+    return isinstance(message, Iterable) and not isinstance(message, _TEXT)
+
+
+def _message(message: object) -> Made:
+    if isinstance(message, (ServiceBusMessage, AmqpAnnotatedMessage)):
+        return message
+    if isinstance(message, Mapping):
+        return ServiceBusMessage(**message)
+    raise TypeError(
+        f"a message must be a ServiceBusMessage, not {type(message).__name__}: send_message() takes text and bytes"
+    )
+
+
+def _key(message: Made) -> Key:
+    if isinstance(message, ServiceBusMessage):
+        return message.session_id, message.partition_key
+    session_id = None if message.properties is None else message.properties.group_id
+    annotations: Any = message.annotations or {}
+    return _text(session_id), _text(annotations.get("x-opt-partition-key", annotations.get(b"x-opt-partition-key")))
+
+
+def _text(value: object) -> str | None:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return None if value is None else str(value)
+
+
+def _encoder() -> Callable[[Any], Any] | None:
+    """Give what makes a transfer the message of the SDK's AMQP client; None where this version keeps that elsewhere."""
+    try:
+        from azure.servicebus._pyamqp.message import BatchMessage  # noqa: PLC0415 - private: it may not be there
+    except ImportError:
+        return None
+
+    def encode(payload: Any) -> Any:
+        message = payload._message  # noqa: SLF001 - the SDK's own sender takes it from there
+        return BatchMessage(*message) if isinstance(message, list) else message
+
+    return encode
+
+
+def _sdk_send(sender: ServiceBusSender) -> Callable[[Any, float], Coroutine[Any, Any, None]]:
+    async def send(payload: Any, seconds: float) -> None:
+        await sender.send_messages(payload, timeout=seconds)
+
+    return send
