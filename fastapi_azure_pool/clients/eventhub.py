@@ -2,42 +2,31 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
-from fastapi_azure_pool.clients.amqp_access import AmqpAccess, tls_context
-from fastapi_azure_pool.clients.amqp_channel import PlainChannel, abort, hasten_opening
-from fastapi_azure_pool.clients.amqp_connector import MAX_SIZE, SEND_TIMEOUT_SECONDS, WINDOW, AmqpConnector
-from fastapi_azure_pool.clients.coalescing import yield_to_others
+from fastapi_azure_pool.clients.amqp.access import AmqpAccess, tls_context
+from fastapi_azure_pool.clients.amqp.connector import MAX_SIZE, SEND_TIMEOUT_SECONDS, WINDOW, AmqpConnector
+from fastapi_azure_pool.clients.amqp.opening import abort, hasten_opening
+from fastapi_azure_pool.clients.amqp.plain_channel import PlainChannel
+from fastapi_azure_pool.clients.event_packing import EventPacking
+from fastapi_azure_pool.clients.event_sending import SendsEvents, make_event, make_key
 from fastapi_azure_pool.clients.extras import extra
 from fastapi_azure_pool.clients.managed import ManagedClient, Sizes
 from fastapi_azure_pool.clients.resending import check_sending, send_through
-from fastapi_azure_pool.clients.transfers import Outcome, OutcomeKind, Packing
-from fastapi_azure_pool.errors import MessageTooLarge, SendError, SendInterrupted, SendRejected, SendTimedOut
 
 with extra("eventhub"):
     from azure.eventhub import EventData, EventDataBatch, TransportType
     from azure.eventhub.aio import EventHubProducerClient
-    from azure.eventhub.amqp import AmqpAnnotatedMessage
-    from azure.eventhub.exceptions import (
-        ConnectionLostError,
-        EventDataSendError,
-        EventHubError,
-        OperationTimeoutError,
-    )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Coroutine
 
     from azure.core.credentials_async import AsyncTokenCredential
 
-    from fastapi_azure_pool.clients.amqp_access import KeyCredential
+    from fastapi_azure_pool.clients.amqp.access import KeyCredential
     from fastapi_azure_pool.clients.coalescing import GroupCommit
     from fastapi_azure_pool.clients.credentials import CredentialFactory
-
-Body: TypeAlias = "bytes | str"
-Event: TypeAlias = "EventData | AmqpAnnotatedMessage"
-Key: TypeAlias = "tuple[str | None, str | None]"
+    from fastapi_azure_pool.clients.event_sending import Body, Event, Key
 
 MAX_IDLE_SECONDS = 220
 """Azure closes a connection that has been idle for 240 s."""
@@ -45,113 +34,6 @@ MAX_IDLE_SECONDS = 220
 _OURS = frozenset(
     {"auth_timeout", "buffered_mode", "credential", "eventhub_name", "keep_alive", "transport_type", "uamqp_transport"}
 )
-
-
-class SendsEvents(ABC):
-    """The ways to send events, alike for one connection and for a pool of them."""
-
-    async def send_event(
-        self, event: Body, partition_key: str | None = None, *, partition_id: str | None = None
-    ) -> None:
-        """Send one event and wait until the service has stored it.
-
-        Events that others send at the same time join it. Those with the same partition key keep their order. A key of its own for
-        each event leaves nothing to join: leave it out where order does not matter.
-
-        Args:
-            event: Its body.
-            partition_key: Events of one key go to one partition, which the service chooses.
-            partition_id: Or the partition itself, such as "0".
-
-        Raises:
-            TypeError: The body is neither bytes nor text.
-            ValueError: Both a key and a partition are given.
-            SendError: It was not confirmed; ``maybe_delivered`` says whether it may have been stored.
-            PoolError: No connection could be had.
-        """
-        await self.send_event_data(_event(event), partition_key, partition_id=partition_id)
-
-    async def send_event_data(
-        self, event: Event, partition_key: str | None = None, *, partition_id: str | None = None
-    ) -> None:
-        """Send one event that is an ``EventData`` already; as `send_event` else."""
-        if not isinstance(event, (EventData, AmqpAnnotatedMessage)):
-            raise TypeError(
-                f"event must be an EventData, not {type(event).__name__}: send_event() takes bytes and text"
-            )
-        own_key = getattr(event, "partition_key", None)
-        if isinstance(own_key, bytes):
-            own_key = own_key.decode()
-        if own_key and partition_key and own_key != partition_key:
-            raise ValueError(
-                f"partition_key={partition_key!r} and the event's own {own_key!r} differ: give one of them"
-            )
-        await self._deliver(event, _key(partition_id, partition_key or own_key))
-
-    async def send_events_batch(
-        self, events_list: Iterable[Body], partition_key: str | None = None, *, partition_id: str | None = None
-    ) -> EventDataBatch:
-        """Send several events together: all of them are stored, or none.
-
-        Args:
-            events_list: Their bodies.
-            partition_key: See `send_event`.
-            partition_id: See `send_event`.
-
-        Returns:
-            The batch that was sent.
-
-        Raises:
-            MessageTooLarge: They do not fit into one batch; nothing was sent.
-            ValueError: There are none.
-            SendError: They were not confirmed.
-            PoolError: No connection could be had.
-        """
-        if isinstance(events_list, (bytes, str)):
-            raise TypeError("events_list must be several events: send_event() takes one")
-        batch = await self.create_batch(partition_key=partition_key, partition_id=partition_id)
-        for count, event in enumerate(events_list, 1):
-            try:
-                batch.add(_event(event))
-            except ValueError as error:
-                raise MessageTooLarge(
-                    f"event {count} does not fit any more into a batch of {batch.max_size_in_bytes} bytes, and nothing was sent:"
-                    " send fewer at once, or each with send_event()"
-                ) from error
-            await yield_to_others(count)
-        return await self.send_events_data_batch(batch)
-
-    async def send_events_data_batch(self, event_data_batch: EventDataBatch) -> EventDataBatch:
-        """Send a batch that was made already, such as by `create_batch`, as it is; as `send_events_batch` else."""
-        if not isinstance(event_data_batch, EventDataBatch):
-            raise TypeError(
-                f"event_data_batch must be an EventDataBatch, not {type(event_data_batch).__name__}:"
-                " send_events_batch() takes a list"
-            )
-        if not len(event_data_batch):
-            raise ValueError("the batch holds no event: add some, or do not send it")
-        key = _key(event_data_batch._partition_id, event_data_batch._partition_key)  # noqa: SLF001 - it has no public name
-        await self._deliver(event_data_batch, key, is_whole=True)
-        return event_data_batch
-
-    @abstractmethod
-    async def create_batch(
-        self, *, partition_key: str | None = None, partition_id: str | None = None, max_size_in_bytes: int | None = None
-    ) -> EventDataBatch:
-        """Make an empty batch as large as the service takes.
-
-        Args:
-            partition_key: See `send_event`.
-            partition_id: See `send_event`.
-            max_size_in_bytes: A lower limit, or None.
-
-        Raises:
-            ValueError: ``max_size_in_bytes`` is more than the service takes.
-            PoolError: No connection could be had.
-        """
-
-    @abstractmethod
-    async def _deliver(self, item: Any, key: Key, *, is_whole: bool = False) -> None: ...
 
 
 class Eventhub(SendsEvents):
@@ -249,7 +131,7 @@ class PooledEventhub(Eventhub):
         self, *, partition_key: str | None = None, partition_id: str | None = None, max_size_in_bytes: int | None = None
     ) -> EventDataBatch:
         """See `SendsEvents.create_batch`."""
-        partition_id, partition_key = _key(partition_id, partition_key)
+        partition_id, partition_key = make_key(partition_id, partition_key)
         return await self._sdk.create_batch(
             partition_key=partition_key, partition_id=partition_id, max_size_in_bytes=max_size_in_bytes
         )
@@ -307,7 +189,7 @@ class EventhubConnector(AmqpConnector[PooledEventhub]):
         # The SDK's own retries would outlast the opening's time, and hide the error that they met (a wrong key, say). Its
         # keep-alive holds the socket's lock while it listens, and on Python 3.12 and later it may store a message twice.
         self._options = {"retry_total": 0, "retry_backoff_factor": 0, **options, "keep_alive": 0}
-        self._ready_message = None if ready_message is None else _event(ready_message)
+        self._ready_message = None if ready_message is None else make_event(ready_message)
         self._send_timeout_seconds = send_timeout_seconds
 
     async def create(self) -> PooledEventhub:
@@ -437,80 +319,13 @@ class ManagedAzureEventhubProducer(ManagedClient[PooledEventhub], SendsEvents):
         )
 
 
-class EventPacking(Packing[Any]):
-    """Makes batches of events; see `Packing`.
-
-    Args:
-        client: The SDK's client, which knows how large a batch may be.
-        entity: The hub's name.
-    """
-
-    def __init__(self, client: EventHubProducerClient, entity: str) -> None:
-        self.entity = entity
-        self._client = client
-
-    async def new_batch(self, key: Key) -> EventDataBatch:
-        """Make an empty batch; the link's limit is known since it was opened."""
-        partition_id, partition_key = key
-        return await self._client.create_batch(partition_id=partition_id, partition_key=partition_key)
-
-    def add(self, batch: EventDataBatch, item: Event, *, is_first: bool) -> bool:
-        """Add an event, if it fits."""
-        try:
-            batch.add(item)
-        except ValueError as error:
-            if is_first:
-                raise MessageTooLarge(
-                    f"the event is larger than the {batch.max_size_in_bytes} bytes that event hub {self.entity} takes: store the"
-                    " content elsewhere, in a blob for example, and send where it is"
-                ).like(EventDataSendError(str(error))) from error
-            return False
-        return True
-
-    def payload(self, batch: EventDataBatch) -> EventDataBatch:
-        """Give the batch itself."""
-        return batch
-
-    def address(self, key: Key) -> str | None:
-        """Give the partition's address, if there is a partition."""
-        partition_id = key[0]
-        return None if partition_id is None else f"Partitions/{partition_id}"
-
-    def error(self, outcome: Outcome) -> SendError:
-        """Give the error for an outcome."""
-        if outcome.kind is OutcomeKind.LOST:
-            return self.interrupted(maybe_delivered=True, cause=outcome.error)
-        condition = outcome.condition or outcome.kind.value
-        text = f"event hub {self.entity} did not take it ({condition}): {outcome.description or 'it did not say why'}"
-        kind = MessageTooLarge if self.refuses_joining(outcome) else SendRejected
-        error = kind(text, condition=outcome.condition, maybe_delivered=outcome.maybe_delivered)
-        return error.like(outcome.error if isinstance(outcome.error, EventHubError) else EventDataSendError(text))
-
-    def translate(self, error: Exception) -> Exception:
-        """Give the SDK's error as it is: no request of Event Hubs goes this way."""
-        return error
-
-    def timed_out(self, *, maybe_delivered: bool) -> SendTimedOut:
-        """Give the error of a caller whose time is over."""
-        state = "no answer came in time" if maybe_delivered else "it could not leave in time, and was not sent"
-        text = f"sending to event hub {self.entity} timed out: {state}"
-        return SendTimedOut(text, maybe_delivered=maybe_delivered).like(OperationTimeoutError(text))
-
-    def interrupted(self, *, maybe_delivered: bool, cause: Exception | None = None) -> SendInterrupted:
-        """Give the error of a caller whose connection is closed or broken."""
-        state = "before it was confirmed: it may have been stored" if maybe_delivered else "before it was sent"
-        text = f"the connection to event hub {self.entity} ended {state}"
-        like = cause if isinstance(cause, EventHubError) else ConnectionLostError(text)
-        return SendInterrupted(text, maybe_delivered=maybe_delivered).like(like)
-
-
 def _producer_of(client: EventHubProducerClient) -> Any:
     """Give the SDK's producer for the hub itself; None where this version keeps it elsewhere."""
     producers: Any = getattr(client, "_producers", None)
     return producers.get("all-partitions") if isinstance(producers, dict) else None
 
 
-def _sdk_send(client: EventHubProducerClient, producer: Any) -> Callable[[Any, float], Any]:
+def _sdk_send(client: EventHubProducerClient, producer: Any) -> Callable[[Any, float], Coroutine[Any, Any, None]]:
     """Give what sends a batch by the SDK: by its producer, since the client sends a second time after any error."""
 
     async def send(batch: EventDataBatch, seconds: float) -> None:
@@ -524,23 +339,3 @@ def _sdk_send(client: EventHubProducerClient, producer: Any) -> Callable[[Any, f
 
 def _message_of(batch: EventDataBatch) -> Any:
     return batch._message  # noqa: SLF001 - the SDK's own sender takes it from there
-
-
-def _event(body: object) -> EventData:
-    if isinstance(body, EventData):
-        return body
-    if not isinstance(body, (bytes, str)):
-        raise TypeError(
-            f"an event must be bytes or text, not {type(body).__name__}: json.dumps() makes text of most things"
-        )
-    return EventData(body)
-
-
-def _key(partition_id: object, partition_key: object) -> Key:
-    if partition_id is not None and partition_key:
-        raise ValueError("give a partition_key or a partition_id, not both: the key chooses a partition by itself")
-    if partition_key is not None and not isinstance(partition_key, str):
-        raise TypeError(f"partition_key must be a text, not {type(partition_key).__name__}: write str(...)")
-    if partition_id is not None and not isinstance(partition_id, str):
-        raise TypeError(f"partition_id must be a text such as '0', not {type(partition_id).__name__}")
-    return partition_id or None, partition_key or None

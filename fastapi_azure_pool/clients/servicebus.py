@@ -2,191 +2,36 @@
 
 from __future__ import annotations
 
-import datetime as dt
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
-from fastapi_azure_pool.clients.amqp_access import AmqpAccess, tls_context
-from fastapi_azure_pool.clients.amqp_channel import PlainChannel, abort, hasten_opening, rejection
-from fastapi_azure_pool.clients.amqp_connector import MAX_SIZE, SEND_TIMEOUT_SECONDS, WINDOW, AmqpConnector
-from fastapi_azure_pool.clients.coalescing import yield_to_others
+from fastapi_azure_pool.clients.amqp.access import AmqpAccess, tls_context
+from fastapi_azure_pool.clients.amqp.connector import MAX_SIZE, SEND_TIMEOUT_SECONDS, WINDOW, AmqpConnector
+from fastapi_azure_pool.clients.amqp.opening import abort, hasten_opening
+from fastapi_azure_pool.clients.amqp.plain_channel import PlainChannel
 from fastapi_azure_pool.clients.extras import extra
 from fastapi_azure_pool.clients.managed import ManagedClient, Sizes
+from fastapi_azure_pool.clients.message_packing import MessagePacking
+from fastapi_azure_pool.clients.message_sending import SendsMessages
 from fastapi_azure_pool.clients.resending import check_sending, send_through
-from fastapi_azure_pool.clients.transfers import SERVER_BUSY, TOO_LARGE, Outcome, OutcomeKind, Packing
-from fastapi_azure_pool.errors import MessageTooLarge, SendError, SendInterrupted, SendRejected, SendTimedOut
 
 with extra("servicebus"):
-    from azure.servicebus import ServiceBusMessage, ServiceBusMessageBatch, exceptions
     from azure.servicebus.aio import ServiceBusClient, ServiceBusReceiver, ServiceBusSender
-    from azure.servicebus.amqp import AmqpAnnotatedMessage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Coroutine
 
     from azure.core.credentials_async import AsyncTokenCredential
+    from azure.servicebus import ServiceBusMessageBatch
 
-    from fastapi_azure_pool.clients.amqp_access import KeyCredential
+    from fastapi_azure_pool.clients.amqp.access import KeyCredential
     from fastapi_azure_pool.clients.coalescing import GroupCommit
     from fastapi_azure_pool.clients.credentials import CredentialFactory
-
-Body: TypeAlias = "bytes | str"
-Made: TypeAlias = "ServiceBusMessage | AmqpAnnotatedMessage"
-Message: TypeAlias = "Made | Mapping[str, Any]"
-Key: TypeAlias = "tuple[str | None, str | None]"
+    from fastapi_azure_pool.clients.message_sending import Body, Key, Made, Operation
 
 MAX_IDLE_SECONDS = 200
 """Azure closes a connection that has been idle for 240 s, and some of its gateways one a little earlier."""
 
 _OURS = frozenset({"credential", "keep_alive", "uamqp_transport"})
-
-_ERRORS: dict[str | None, type[exceptions.ServiceBusError]] = {
-    SERVER_BUSY: exceptions.ServiceBusServerBusyError,
-    TOO_LARGE: exceptions.MessageSizeExceededError,
-    "amqp:not-found": exceptions.MessagingEntityNotFoundError,
-    "amqp:resource-limit-exceeded": exceptions.ServiceBusQuotaExceededError,
-    "amqp:unauthorized-access": exceptions.ServiceBusAuthorizationError,
-    "com.microsoft:entity-disabled": exceptions.MessagingEntityDisabledError,
-    "com.microsoft:timeout": exceptions.OperationTimeoutError,
-}
-"""What the SDK raises for each condition of a rejection; for others its ServiceBusError."""
-
-
-class SendsMessages(ABC):
-    """The ways to send messages, alike for one connection and for a pool of them."""
-
-    async def send_message(
-        self, msg: Body, delay: float = 0, unique_msg_id: str | None = None, **msg_kwargs: Any
-    ) -> list[int]:
-        """Send a message and wait until the service has stored it.
-
-        Messages that others send at the same time join it. Those of one session, or of one partition key, keep their order.
-
-        Args:
-            msg: Its body.
-            delay: Seconds after which receivers may see it, at least 0, the default: at once.
-            unique_msg_id: Its ``message_id``, by which an entity with duplicate detection tells it from others.
-            msg_kwargs: Further arguments of ``azure.servicebus.ServiceBusMessage``, such as ``session_id``, ``subject`` or
-                ``time_to_live``.
-
-        Returns:
-            With a delay, the sequence numbers of what was scheduled, by which it can be cancelled; else nothing.
-
-        Raises:
-            TypeError: The body is neither bytes nor text, or the SDK does not know an argument.
-            ValueError: The delay is below 0.
-            SendError: It was not confirmed; ``maybe_delivered`` says whether it may have been stored.
-            PoolError: No connection could be had.
-        """
-        if not isinstance(msg, _TEXT):
-            raise TypeError(
-                f"msg must be bytes or text, not {type(msg).__name__}: send_messages() takes a ServiceBusMessage, and json.dumps()"
-                " makes text of most things"
-            )
-        if not delay >= 0:
-            raise ValueError(f"delay must be a number of seconds of at least 0, not {delay!r}")
-        message = ServiceBusMessage(msg, message_id=unique_msg_id, **msg_kwargs)
-        if not delay:
-            await self._deliver(message, _key(message))
-            return []
-        return await self.schedule_messages(message, dt.datetime.now(dt.UTC) + dt.timedelta(seconds=delay))
-
-    async def send_messages(self, message: Message | Iterable[Message] | ServiceBusMessageBatch) -> None:
-        """Send a message that is made already, or several together, of which all are stored, or none.
-
-        Args:
-            message: One (others' may join it), or a list or a batch (which leaves as it is).
-
-        Raises:
-            MessageTooLarge: A list does not fit into one batch, or a message not on the link; nothing was sent.
-            TypeError: It is none of these.
-            SendError: It was not confirmed.
-            PoolError: No connection could be had.
-        """
-        if isinstance(message, ServiceBusMessageBatch):
-            batch = message
-        elif isinstance(message, (ServiceBusMessage, AmqpAnnotatedMessage, Mapping)):
-            single = _message(message)
-            await self._deliver(single, _key(single))
-            return
-        elif _is_several(message):
-            batch = await self.create_message_batch()
-            for count, member in enumerate(message, 1):
-                try:
-                    batch.add_message(_message(member))
-                except exceptions.MessageSizeExceededError as error:
-                    raise MessageTooLarge(
-                        f"message {count} does not fit any more into a batch of {batch.max_size_in_bytes} bytes, and nothing was"
-                        " sent: send fewer at once, or each by itself",
-                        condition=TOO_LARGE,
-                    ).like(error) from error
-                await yield_to_others(count)
-        else:
-            raise TypeError(
-                f"message must be a ServiceBusMessage, several, or a batch, not {type(message).__name__}: send_message() takes"
-                " text"
-            )
-        if len(batch):
-            first: Any = getattr(batch, "_messages", [None])[0]
-            await self._deliver(batch, (None, None) if first is None else _key(first), is_whole=True)
-
-    async def schedule_messages(
-        self, messages: Message | Sequence[Message], schedule_time_utc: dt.datetime
-    ) -> list[int]:
-        """Have the service store messages now and show them to receivers at a later time.
-
-        They are not joined with others': each call is a request of its own.
-
-        Args:
-            messages: One or several.
-            schedule_time_utc: When receivers may see them.
-
-        Returns:
-            Their sequence numbers, by which they can be cancelled.
-
-        Raises:
-            SendError: It was not confirmed.
-            PoolError: No connection could be had.
-        """
-        made: Any = [_message(messages)] if isinstance(messages, _SINGLE) else [*map(_message, messages)]
-
-        async def schedule(sender: ServiceBusSender, seconds: float) -> list[int]:
-            return await sender.schedule_messages(made, schedule_time_utc, timeout=seconds)
-
-        numbers: list[int] = await self._request(schedule)
-        return numbers
-
-    async def cancel_scheduled_messages(self, sequence_numbers: int | list[int]) -> None:
-        """Take scheduled messages back that receivers cannot see yet.
-
-        Args:
-            sequence_numbers: What `schedule_messages` or `send_message` returned.
-
-        Raises:
-            SendError: The service does not know one of them (any more), or did not confirm it.
-            PoolError: No connection could be had.
-        """
-
-        async def cancel(sender: ServiceBusSender, seconds: float) -> None:
-            await sender.cancel_scheduled_messages(sequence_numbers, timeout=seconds)
-
-        await self._request(cancel)
-
-    @abstractmethod
-    async def create_message_batch(self, max_size_in_bytes: int | None = None) -> ServiceBusMessageBatch:
-        """Make an empty batch, as large as the service takes or smaller.
-
-        Raises:
-            ValueError: ``max_size_in_bytes`` is more than the service takes.
-            PoolError: No connection could be had.
-        """
-
-    @abstractmethod
-    async def _deliver(self, item: Any, key: Key, *, is_whole: bool = False) -> None: ...
-
-    @abstractmethod
-    async def _request(self, operation: Callable[[ServiceBusSender, float], Coroutine[Any, Any, Any]]) -> Any: ...
 
 
 class AzureServiceBus(SendsMessages):
@@ -257,7 +102,7 @@ class AzureServiceBus(SendsMessages):
         await self._client.open()
         await self._client._deliver(item, key, is_whole=is_whole)  # noqa: SLF001 - the pool of one behind this
 
-    async def _request(self, operation: Callable[[ServiceBusSender, float], Coroutine[Any, Any, Any]]) -> Any:
+    async def _request(self, operation: Operation) -> Any:
         await self._client.open()
         return await self._client._request(operation)  # noqa: SLF001 - likewise
 
@@ -303,16 +148,14 @@ class PooledServiceBusSender(SendsMessages):
         """Send a message, or a whole batch, within so many seconds."""
         await self.commit.send(item, key, seconds, is_whole=is_whole)
 
-    async def request(
-        self, operation: Callable[[ServiceBusSender, float], Coroutine[Any, Any, Any]], seconds: float
-    ) -> Any:
+    async def request(self, operation: Operation, seconds: float) -> Any:
         """Carry out a management request within so many seconds."""
         return await self.commit.request(lambda left: operation(self._sender, left), seconds)
 
     async def _deliver(self, item: Any, key: Key, *, is_whole: bool = False) -> None:
         await self.deliver(item, key, self._send_timeout_seconds, is_whole=is_whole)
 
-    async def _request(self, operation: Callable[[ServiceBusSender, float], Coroutine[Any, Any, Any]]) -> Any:
+    async def _request(self, operation: Operation) -> Any:
         return await self.request(operation, self._send_timeout_seconds)
 
 
@@ -505,142 +348,13 @@ class ManagedAzureServiceBusSender(ManagedClient[PooledServiceBusSender], SendsM
             attempts=self._send_attempts,
         )
 
-    async def _request(self, operation: Callable[[ServiceBusSender, float], Coroutine[Any, Any, Any]]) -> Any:
+    async def _request(self, operation: Operation) -> Any:
         return await send_through(
             self,
             lambda connection, seconds: connection.request(operation, seconds),
             seconds=self._send_timeout_seconds,
             attempts=self._send_attempts,
         )
-
-
-class _Batch:
-    """A batch of the SDK that becomes a larger one for a message that goes alone."""
-
-    __slots__ = ("is_full", "sdk")
-
-    def __init__(self, sdk: ServiceBusMessageBatch) -> None:
-        self.sdk = sdk
-        self.is_full = False
-
-
-class MessagePacking(Packing[Made]):
-    """Makes batches of messages; see `Packing`. One message alone goes as a plain message.
-
-    Args:
-        sender: The SDK's sender, which knows how much its link takes.
-        entity: The queue's or topic's name.
-    """
-
-    def __init__(self, sender: ServiceBusSender, entity: str) -> None:
-        self.entity = entity
-        self._sender = sender
-
-    async def new_batch(self, key: Key) -> _Batch:  # noqa: ARG002 - a batch has its key from its first message
-        """Make an empty batch; the link's limit is known since it was opened."""
-        return _Batch(await self._sender.create_message_batch())
-
-    def add(self, batch: _Batch, item: Made, *, is_first: bool) -> bool:
-        """Add a message, if it fits; one that does not fit into any batch may still be sent alone."""
-        if batch.is_full:
-            return False
-        try:
-            batch.sdk.add_message(item)
-        except exceptions.MessageSizeExceededError:
-            if is_first:
-                self._add_alone(batch, item)
-            return is_first
-        return True
-
-    def payload(self, batch: _Batch) -> ServiceBusMessage | ServiceBusMessageBatch:
-        """Give the batch, or its only message."""
-        members: Sequence[ServiceBusMessage] = getattr(batch.sdk, "_messages", ())
-        only: ServiceBusMessage | None = members[0] if len(members) == 1 else None
-        return batch.sdk if only is None else only
-
-    def error(self, outcome: Outcome) -> SendError:
-        """Give the error for an outcome."""
-        if outcome.kind is OutcomeKind.LOST:
-            return self.interrupted(maybe_delivered=True, cause=outcome.error)
-        condition = outcome.condition or outcome.kind.value
-        text = f"{self.entity} did not take it ({condition}): {outcome.description or 'the service did not say why'}"
-        kind = MessageTooLarge if outcome.condition == TOO_LARGE else SendRejected
-        error = kind(text, condition=outcome.condition, maybe_delivered=outcome.maybe_delivered)
-        if isinstance(outcome.error, exceptions.ServiceBusError):
-            return error.like(outcome.error)
-        return error.like(_ERRORS.get(outcome.condition, exceptions.ServiceBusError)(message=text))
-
-    def translate(self, error: Exception) -> Exception:
-        """Give what a caller is told of an error that a management request met."""
-        if isinstance(error, exceptions.OperationTimeoutError):
-            return self.timed_out(maybe_delivered=True)
-        if not isinstance(error, exceptions.ServiceBusError):
-            return error  # The SDK found fault with an argument.
-        outcome = rejection(error)
-        if outcome.kind is OutcomeKind.LOST and getattr(error, "_status_code", None) is not None:
-            outcome = Outcome(OutcomeKind.REJECTED, description=str(error), error=error)
-        return self.error(outcome)
-
-    def timed_out(self, *, maybe_delivered: bool) -> SendTimedOut:
-        """Give the error of a caller whose time is over."""
-        state = "no answer came in time" if maybe_delivered else "it could not leave in time, and was not sent"
-        text = f"sending to {self.entity} timed out: {state}"
-        error = SendTimedOut(text, maybe_delivered=maybe_delivered)
-        return error.like(exceptions.OperationTimeoutError(message=text))
-
-    def interrupted(self, *, maybe_delivered: bool, cause: Exception | None = None) -> SendInterrupted:
-        """Give the error of a caller whose connection is closed or broken."""
-        state = "before it was confirmed: it may have been stored" if maybe_delivered else "before it was sent"
-        text = f"the connection to {self.entity} ended {state}"
-        is_sdks = isinstance(cause, exceptions.ServiceBusError)
-        like = cause if cause is not None and is_sdks else exceptions.ServiceBusConnectionError(message=text)
-        return SendInterrupted(text, maybe_delivered=maybe_delivered).like(like)
-
-    def _add_alone(self, batch: _Batch, item: Made) -> None:
-        limit = int(getattr(self._sender, "_max_message_size_on_link", 0)) or batch.sdk.max_size_in_bytes
-        alone = ServiceBusMessageBatch(max_size_in_bytes=limit)
-        try:
-            alone.add_message(item)
-        except exceptions.MessageSizeExceededError as error:
-            raise MessageTooLarge(
-                f"the message is larger than the {limit} bytes that {self.entity} takes: store the content elsewhere, in a blob for"
-                " example, and send where it is",
-                condition=TOO_LARGE,
-            ).like(error) from error
-        batch.sdk = alone
-        batch.is_full = True
-
-
-_TEXT: tuple[type, ...] = (str, bytes)
-_SINGLE = (ServiceBusMessage, AmqpAnnotatedMessage, Mapping)
-
-
-def _is_several(message: object) -> TypeGuard[Iterable[Message]]:
-    return isinstance(message, Iterable) and not isinstance(message, _TEXT)
-
-
-def _message(message: object) -> Made:
-    if isinstance(message, (ServiceBusMessage, AmqpAnnotatedMessage)):
-        return message
-    if isinstance(message, Mapping):
-        return ServiceBusMessage(**message)
-    raise TypeError(
-        f"a message must be a ServiceBusMessage, not {type(message).__name__}: send_message() takes text and bytes"
-    )
-
-
-def _key(message: Made) -> Key:
-    if isinstance(message, ServiceBusMessage):
-        return message.session_id, message.partition_key
-    session_id = None if message.properties is None else message.properties.group_id
-    annotations: Any = message.annotations or {}
-    return _text(session_id), _text(annotations.get("x-opt-partition-key", annotations.get(b"x-opt-partition-key")))
-
-
-def _text(value: object) -> str | None:
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    return None if value is None else str(value)
 
 
 def _encoder() -> Callable[[Any], Any] | None:

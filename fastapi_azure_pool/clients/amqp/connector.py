@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from fastapi_azure_pool.clients.amqp_channel import TunedChannel, abort, has_known_shape
+from fastapi_azure_pool.clients.amqp.channel import TunedChannel
+from fastapi_azure_pool.clients.amqp.opening import abort, has_known_shape
 from fastapi_azure_pool.clients.coalescing import GroupCommit, Joining
 from fastapi_azure_pool.pool import AbstractConnector
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fastapi_azure_pool.clients.amqp_access import AmqpAccess
+    from fastapi_azure_pool.clients.amqp.access import AmqpAccess
     from fastapi_azure_pool.clients.transfers import Channel, Packing
 
 MAX_SIZE = 4

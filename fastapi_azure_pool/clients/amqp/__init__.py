@@ -1,0 +1,1 @@
+"""What Event Hubs and Service Bus share: the SDKs' AMQP client, tuned and made safe to share."""

@@ -1,0 +1,247 @@
+"""The SDK's AMQP sender as the channel of a `GroupCommit`, driven frame by frame.
+
+Event Hubs and Service Bus bring the same AMQP client (pyamqp), whose parts are private to them. What touches those parts is here,
+in `opening` and in `tokens`. `has_known_shape` checks that all of them are there; where one is not, `PlainChannel` leaves everything to
+the SDK, one transfer at a time.
+"""
+
+# ruff: noqa: SLF001 - the SDK has no public way to do any of this; has_known_shape guards every part
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+from fastapi_azure_pool.clients.amqp.outcomes import disposition, rejection
+from fastapi_azure_pool.clients.amqp.plain_channel import nobody
+from fastapi_azure_pool.clients.amqp.tokens import TokenRenewal
+from fastapi_azure_pool.clients.transfers import LinkRefused, Outcome, OutcomeKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+BEAT_SECONDS = 100.0
+"""How often an empty frame is sent: Azure closes connections that are silent for 240 s."""
+
+_TEND_SECONDS = 15.0
+
+# Descriptors of the performatives that end a link, a session and a connection (AMQP 1.0, section 2.7).
+_ENDINGS = frozenset({0x16, 0x17, 0x18})
+
+_HEADER_BYTES = 8
+
+
+class TunedChannel:
+    """An opened handler of the SDK, driven frame by frame; see `Channel`.
+
+    Its owner is woken by whatever arrives, and reads only frames that are there whole, so that nothing waits in the SDK's reading.
+
+    Args:
+        handler: The SDK's ``SendClientAsync``, opened a moment ago, with `has_known_shape`.
+        encode: Makes what `Packing` gives the SDK's own message.
+        window: Transfers that may be in flight at once.
+    """
+
+    def __init__(self, handler: Any, encode: Callable[[Any], Any], *, window: int) -> None:
+        self.window = window
+        self.wake: Callable[[], None] = nobody
+        self._handler = handler
+        self._encode = encode
+        self._connection = handler._connection
+        self._session = handler._session
+        self._transport = self._connection._transport
+        self._reader: Any = self._transport.reader
+        self._buffer: bytearray = self._reader._buffer
+        self._loop = asyncio.get_running_loop()
+        # The FLOW that follows an ATTACH has not been read yet: the SDK reads one frame and looks whether that was the ATTACH.
+        self._main = _Link(handler._link)
+        self._links: dict[str | None, _Link] = {None: self._main}
+        self._is_broken = False
+        self._token = TokenRenewal(handler, self._loop)
+        self._beat_at = self._loop.time() + BEAT_SECONDS
+        self.tend_at = 0.0
+        self._tend_later()
+        self._announce_arrivals()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the link, its session or its connection is closed, also by a frame that nobody has read yet."""
+        reader = self._reader
+        return (
+            self._is_broken
+            or reader._eof
+            or reader._exception is not None
+            or self._main.sdk.state.name != "ATTACHED"
+            or self._session.state.name != "MAPPED"
+            or self._connection.state.name != "OPENED"
+            or self._connection._error is not None
+            or (bool(self._buffer) and _has_ending(self._buffer))
+        )
+
+    async def receive(self) -> None:
+        """Let the SDK read the frames that have arrived whole."""
+        buffer = self._buffer
+        # What the SDK has read of a frame before it gave up on the rest, as it does after 0.2 s.
+        begun = self._transport._read_buffer.read()
+        if begun:
+            buffer[:0] = begun
+        while not self._is_broken and (whole := _whole_frames(buffer)):
+            for _ in range(whole):
+                before = len(buffer)
+                await self._connection.listen(wait=True)
+                if len(buffer) >= before:
+                    self._is_broken = True  # It reads no more, or cannot make anything of what is there.
+                    return
+
+    async def room(self, address: str | None) -> int:
+        """Give how many transfers the last FLOW frames let leave; opens a link below the entity at its first use."""
+        link = self._links.get(address)
+        if link is None:
+            link = await self._attach(str(address))
+        if link is not self._main and not link.is_usable:
+            del self._links[address]
+            if not link.has_served:
+                raise LinkRefused(link.refusal)
+            self.wake()  # It was idle for too long, perhaps: the next look opens another.
+            return 0
+        window: int = self._session.remote_incoming_window
+        return min(link.credit, window)
+
+    async def transfer(
+        self,
+        address: str | None,
+        payload: Any,
+        settled: Callable[[Outcome], None],
+        seconds: float,  # noqa: ARG002 - the owner minds the deadline
+    ) -> None:
+        """Write one transfer; returns when it is written."""
+
+        async def on_send_complete(reason: Any, state: Any) -> None:
+            settled(disposition(reason, state))
+
+        link = self._links[address].sdk
+        delivery = await link.send_transfer(self._encode(payload), on_send_complete=on_send_complete, send_async=False)
+        if not delivery.sent:
+            self._is_broken = True
+            self.wake()
+
+    async def tend(self) -> None:
+        """Keep it alive and authorized.
+
+        An empty frame goes out every 100 s, and when half of the silence is over that the service takes.
+        """
+        now = self._loop.time()
+        if now >= self._beat_at:
+            self._beat_at = now + BEAT_SECONDS
+            await self._connection._outgoing_empty()
+        else:
+            await self._connection._get_remote_timeout(time.time())
+        await self._token.go_on()
+        self._tend_later()
+
+    def close(self) -> None:
+        """Stop what was begun beside the owner."""
+        self._token.stop()
+
+    def _tend_later(self) -> None:
+        remote: Any = getattr(self._connection, "_remote_idle_timeout", None)
+        self.tend_at = self._loop.time() + min(_TEND_SECONDS, remote / 4 if remote else _TEND_SECONDS)
+
+    async def _attach(self, address: str) -> _Link:
+        main = self._main.sdk
+        target = self._handler.target
+        target = target.decode() if isinstance(target, bytes) else target
+        link = _Link(
+            self._session.create_sender_link(
+                target_address=f"{target}/{address}",
+                link_credit=main.link_credit,
+                send_settle_mode=main.send_settle_mode,
+                rcv_settle_mode=main.rcv_settle_mode,
+                max_message_size=main.max_message_size,
+                properties=main.properties,
+            )
+        )
+        self._links[address] = link
+        await link.sdk.attach()
+        return link
+
+    def _announce_arrivals(self) -> None:
+        """Wake the owner with whatever the event loop gives the reader: data, the end, an error."""
+        reader = self._reader
+        for name in ("feed_data", "feed_eof", "set_exception"):
+            setattr(reader, name, self._then_wake(getattr(reader, name)))
+
+    def _then_wake(self, take: Callable[..., None]) -> Callable[..., None]:
+        def take_and_wake(*arguments: Any) -> None:
+            take(*arguments)
+            self.wake()
+
+        return take_and_wake
+
+
+class _Link:
+    """One of the SDK's sender links, and how many transfers the service has given it.
+
+    The SDK gives itself new credit when its own is used up, and before the service's first FLOW; this does not.
+    """
+
+    __slots__ = ("_limit", "sdk")
+
+    def __init__(self, sdk: Any) -> None:
+        self.sdk = sdk
+        self._limit = 0
+        sdk._incoming_flow = self._take_flow
+
+    @property
+    def credit(self) -> int:
+        """Transfers that may leave (AMQP 1.0, section 2.6.7: the receiver's delivery-count plus link-credit is the limit)."""
+        return self._limit - int(self.sdk.delivery_count)
+
+    @property
+    def has_served(self) -> bool:
+        """Whether the service has ever let something leave by it."""
+        return self._limit > 0
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it is attached, or may still become so."""
+        return self.sdk.state.name in {"ATTACH_SENT", "ATTACHED"} and self.sdk._error is None
+
+    @property
+    def refusal(self) -> Outcome:
+        """Why the service did not open it."""
+        error = self.sdk._error
+        outcome = None if error is None else rejection(error)
+        return outcome if outcome is not None and outcome.condition else Outcome(OutcomeKind.REJECTED)
+
+    async def _take_flow(self, frame: Any) -> None:
+        handle, delivery_count, link_credit = frame[4:7]
+        if handle is not None and link_credit is not None:
+            self._limit = (delivery_count or 0) + link_credit
+            # The SDK sends at once only while its own count is not zero.
+            self.sdk.current_link_credit = max(self.credit, 1)
+
+
+def _whole_frames(buffer: bytearray) -> int:
+    """Count the frames that are in a buffer whole (AMQP 1.0, section 2.3.1: four bytes of size come first)."""
+    count, offset = 0, 0
+    while len(buffer) - offset >= _HEADER_BYTES:
+        # A size below that of the header is the SDK's to choke on.
+        offset += max(int.from_bytes(buffer[offset : offset + 4]), _HEADER_BYTES)
+        if offset > len(buffer):
+            break
+        count += 1
+    return count
+
+
+def _has_ending(buffer: bytearray) -> bool:
+    """Tell whether among the frames in a buffer is one that ends a link, a session or the connection."""
+    offset = 0
+    while len(buffer) - offset > _HEADER_BYTES:
+        size, start = int.from_bytes(buffer[offset : offset + 4]), offset + 4 * buffer[offset + 4]
+        # A described type with a small descriptor: 0x00, 0x53, the descriptor (section 1.2).
+        if size > _HEADER_BYTES and buffer[start : start + 2] == b"\x00\x53" and buffer[start + 2] in _ENDINGS:
+            return True
+        offset += max(size, _HEADER_BYTES)
+    return False
