@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fastapi_azure_pool.emulator.emulator import Emulator
-    from fastapi_azure_pool.emulator.faults import Fault, Faults
+    from fastapi_azure_pool.emulator.fault import Fault
+    from fastapi_azure_pool.emulator.faults import Faults
     from fastapi_azure_pool.emulator.identity import TokenRequest
+    from fastapi_azure_pool.emulator.loopback import ConnectionCounts
     from fastapi_azure_pool.emulator.request_log import RequestLog
-    from fastapi_azure_pool.emulator.server import ConnectionCounts
 
 __all__ = ["ConnectionCounts", "Emulator", "Fault", "Faults", "RequestLog", "TokenRequest"]
 
 _HOMES = {
-    "ConnectionCounts": "server",
+    "ConnectionCounts": "loopback",
     "Emulator": "emulator",
-    "Fault": "faults",
+    "Fault": "fault",
     "Faults": "faults",
     "RequestLog": "request_log",
     "TokenRequest": "identity",

@@ -11,10 +11,11 @@ from pathlib import Path
 _LIFETIME = dt.timedelta(days=365)
 
 
-def self_signed_context() -> ssl.SSLContext:
-    """Return a server's TLS context with a new certificate for 127.0.0.1, ::1 and localhost.
+def self_signed_context() -> tuple[ssl.SSLContext, str]:
+    """Return a server's TLS context with a new certificate for 127.0.0.1, ::1 and localhost, and the certificate in PEM.
 
-    Clients must not verify it, or trust it by name; the Cosmos SDK verifies nothing on localhost and 127.0.0.1.
+    Clients must not verify it, or trust it by name; the Cosmos SDK verifies nothing on localhost and 127.0.0.1, and the
+    SDKs of Event Hubs and Service Bus take the file that ``connection_verify`` names.
 
     Raises:
         ImportError: The package cryptography is not installed.
@@ -51,6 +52,7 @@ def self_signed_context() -> ssl.SSLContext:
     with tempfile.TemporaryDirectory() as directory:  # the ssl module reads certificates from files only
         file = Path(directory, "certificate.pem")
         file.touch(mode=0o600)
-        file.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
+        public = certificate.public_bytes(serialization.Encoding.PEM)
+        file.write_bytes(private + public)
         context.load_cert_chain(file)
-    return context
+    return context, public.decode()

@@ -11,20 +11,24 @@ from fastapi_azure_pool.emulator.cosmos.query.parser import prepare_parser
 from fastapi_azure_pool.emulator.cosmos.service import CosmosService
 from fastapi_azure_pool.emulator.faults import Faults
 from fastapi_azure_pool.emulator.identity import APP_SERVICE_PATH, IMDS_PATH, IdentityService, TokenRequest
-from fastapi_azure_pool.emulator.server import ConnectionCounts, LoopbackServer
+from fastapi_azure_pool.emulator.messaging import Messaging
+from fastapi_azure_pool.emulator.server import LoopbackServer
 from fastapi_azure_pool.emulator.tokens import SYSTEM_ASSIGNED_CLIENT_ID, TokenIssuer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
 
+    from fastapi_azure_pool.emulator.amqp.server import AmqpServer
+    from fastapi_azure_pool.emulator.eventhub.events import ReceivedEvent
+    from fastapi_azure_pool.emulator.loopback import ConnectionCounts
     from fastapi_azure_pool.emulator.request_log import RequestLog
 
 _MAX_PARTITIONS = 100
 
 
 class Emulator:
-    """Local Azure: a Cosmos DB account and a managed-identity token endpoint, for tests, demos and development.
+    """Local Azure: Cosmos DB, Event Hubs, Service Bus and a managed-identity token endpoint, for tests and development.
 
     ``async with Emulator() as azure:`` starts it on free ports and stops it; ``start()`` and ``stop()`` do the same. What
     is stored stays in the object: an emulator that is stopped and started again has the same data, on the same ports. It is
@@ -38,8 +42,12 @@ class Emulator:
         cosmos_key: The account's key, in base64; default: the same for every emulator, so that it can be pasted once.
         cosmos_partitions: How many physical partitions a new container has, 1 (default) to 100. With more than one,
             queries across partitions are split up and put together by the SDK as they are for large containers on Azure.
-        tls: Serve Cosmos DB over https, with a self-signed certificate (default False). Azure's SDKs refuse to send a
-            token over plain http, so a credential needs it; a key does not.
+        amqp_port: The port of Event Hubs and Service Bus, likewise.
+        amqp_key: The shared access key of RootManageSharedAccessKey; default: the same for every emulator.
+        amqp_idle_timeout_seconds: After how long without a frame a connection of these two is closed (default 240, as on
+            Azure; more than 0).
+        tls: Serve Cosmos DB, Event Hubs and Service Bus over TLS, with a self-signed certificate (default False). Azure's
+            SDKs refuse to send a token over plain http, so a credential needs it; a key does not.
 
     Attributes:
         faults: What goes wrong on demand; see Faults.
@@ -56,30 +64,44 @@ class Emulator:
         identity_port: int = 0,
         cosmos_key: str | None = None,
         cosmos_partitions: int = 1,
+        amqp_port: int = 0,
+        amqp_key: str | None = None,
+        amqp_idle_timeout_seconds: float = 240.0,
         tls: bool = False,
     ) -> None:
         if not 1 <= cosmos_partitions <= _MAX_PARTITIONS:
             raise ValueError(f"cosmos_partitions={cosmos_partitions} must be from 1 to {_MAX_PARTITIONS}")
         self._tls = tls
+        self._certificate = ""
         self._cosmos_key = DEFAULT_KEY if cosmos_key is None else cosmos_key
         self._cosmos_partitions = cosmos_partitions
         self._tokens = TokenIssuer()
         self._account = Account()
         self._authorization = Authorization(self._cosmos_key, self._tokens)
-        self.faults = Faults(("cosmos", "identity"), self._drop_connections)
+        self.faults = Faults(("cosmos", "identity", "amqp"), self._drop_connections)
         self._cosmos = CosmosService(self.faults, self._account, self._authorization, partition_count=cosmos_partitions)
         self._identity = IdentityService(self.faults, self._tokens)
-        self._servers = {
+        self._messaging = Messaging(
+            self.faults,
+            self._tokens,
+            host=host,
+            port=amqp_port,
+            key=amqp_key,
+            idle_timeout_seconds=amqp_idle_timeout_seconds,
+        )
+        http_servers = {
             "cosmos": LoopbackServer(self._cosmos, name="cosmos", host=host, port=cosmos_port),
             "identity": LoopbackServer(self._identity, name="identity", host=host, port=identity_port),
         }
         for service in (self._cosmos, self._identity):
-            service.set_connection_dropper(self._servers[service.name].drop_connection)
+            service.set_connection_dropper(http_servers[service.name].drop_connection)
+        self._servers: dict[str, LoopbackServer | AmqpServer] = {**http_servers, "amqp": self._messaging.server}
 
     def __repr__(self) -> str:
         if not self.is_running:
             return "<Emulator stopped>"
-        return f"<Emulator cosmos={self.cosmos_endpoint} identity={self._servers['identity'].url}>"
+        urls = " ".join(f"{name}={server.url}" for name, server in self._servers.items())
+        return f"<Emulator {urls}>"
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -109,11 +131,12 @@ class Emulator:
         if self._tls:
             from fastapi_azure_pool.emulator.certificate import self_signed_context  # noqa: PLC0415 - cryptography is slow
 
-            tls = self_signed_context()
+            tls, self._certificate = self_signed_context()
         cosmos = self._servers["cosmos"]
         try:
             await cosmos.start(tls)
             await self._servers["identity"].start()
+            await self._servers["amqp"].start(tls)
         finally:
             if not self.is_running:
                 await self.stop()
@@ -140,6 +163,33 @@ class Emulator:
     def cosmos_connection_string(self) -> str:
         """The account's connection string."""
         return f"AccountEndpoint={self.cosmos_endpoint};AccountKey={self.cosmos_key};"
+
+    @property
+    def certificate(self) -> str:
+        """The certificate in PEM, for clients that verify it, as those of Event Hubs and Service Bus do; "" without TLS."""
+        return self._certificate
+
+    @property
+    def amqp_authority(self) -> str:
+        """Host and port of Event Hubs and Service Bus."""
+        self._url("amqp")
+        return self._messaging.server.authority
+
+    @property
+    def amqp_key(self) -> str:
+        """The shared access key of Event Hubs and Service Bus, whose name is RootManageSharedAccessKey."""
+        return self._messaging.key
+
+    @property
+    def eventhub_connection_string(self) -> str:
+        """The connection string of the event hubs' namespace."""
+        self._url("amqp")
+        return self._messaging.connection_string(is_tls=self._tls)
+
+    @property
+    def servicebus_connection_string(self) -> str:
+        """The connection string of the Service Bus namespace."""
+        return self.eventhub_connection_string
 
     @property
     def identity_endpoint(self) -> str:
@@ -179,12 +229,17 @@ class Emulator:
         return self._cosmos.requests
 
     @property
+    def amqp_requests(self) -> RequestLog:
+        """What Event Hubs and Service Bus were asked so far: by operation (ATTACH, TRANSFER, PUT-TOKEN, ...) and address."""
+        return self._messaging.server.requests
+
+    @property
     def identity_requests(self) -> RequestLog:
         """What the token endpoint was asked so far, over HTTP."""
         return self._identity.requests
 
     def connections(self, service: str) -> ConnectionCounts:
-        """Return how many TCP connections a service, ``"cosmos"`` or ``"identity"``, has open, accepted and dropped.
+        """Return how many TCP connections a service, ``"cosmos"``, ``"identity"`` or ``"amqp"``, has open, accepted and dropped.
 
         Raises:
             ValueError: There is no such service.
@@ -230,6 +285,41 @@ class Emulator:
             owner.create_container(properties, partitions)
         except CosmosError as error:
             raise ValueError(f"the container {database}/{container} was refused: {error.message}") from error
+
+    async def create_eventhub(
+        self,
+        name: str,
+        *,
+        partitions: int = 4,
+        consumer_groups: Sequence[str] = ("$Default",),
+        max_message_bytes: int = 1_048_576,
+    ) -> None:
+        """Make an event hub, before the start or after.
+
+        Args:
+            name: Its name.
+            partitions: How many partitions it has, 1 to 1,024.
+            consumer_groups: Their names; at least one.
+            max_message_bytes: The largest event or batch that it takes, at least 1.
+
+        Raises:
+            ValueError: The name is taken, or a value is out of its bounds.
+        """
+        self._messaging.create_eventhub(
+            name, partitions=partitions, consumer_groups=consumer_groups, max_message_bytes=max_message_bytes
+        )
+
+    def received_events(self, name: str) -> list[ReceivedEvent]:
+        """Return what an event hub has stored, by partition and in order.
+
+        Raises:
+            ValueError: There is no such hub.
+        """
+        return self._messaging.event_hubs.received_events(name)
+
+    async def create_queue(self, name: str, *, max_message_bytes: int = 262_144) -> None:
+        """Make a queue, before the start or after."""
+        self._messaging.queues.create(name, max_message_bytes)
 
     def issue_token(
         self,

@@ -2,123 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import Enum
-from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Literal, Self
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
+
+from fastapi_azure_pool.emulator.amqp_faults import AmqpFaults
+from fastapi_azure_pool.emulator.fault import AMQP, IDENTITY, INTERNAL_ERROR, SERVICE_BUSY, Delivery, Fault, FaultKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
-    from types import TracebackType
 
-_IDENTITY = "identity"
+__all__ = ["Delivery", "Fault", "FaultKind", "Faults"]
 
-
-class FaultKind(Enum):
-    """What a fault does to a request that it strikes."""
-
-    DELAY = "delay"
-    DROP_BEFORE = "drop before"
-    DROP_AFTER = "drop after"
-    FAIL = "fail"
-    REJECT_AUTHORIZATION = "reject authorization"
+_BUSY = (
+    "The request was terminated because the entity is being throttled. Error code : 50009. Please wait {seconds:g} seconds "
+    "and try again."
+)
+_FAILED = "The service was unable to process the request; please retry the operation."
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """What the faults have decided for one request."""
-
-    delay: float = 0.0
-    kind: FaultKind | None = None
-    status: int = 0
-    retry_after: float | None = None
-
-
-class Fault:
-    """One fault in force, as the methods of Faults return it; use it in ``with`` to end it at the block's end.
-
-    Attributes:
-        kind: What it does.
-        service: The one service that it strikes, or None for every service.
-        method: The HTTP method that it strikes, or None for every method.
-        path: A shell pattern (``*`` also matches ``/``) of the paths that it strikes, or None for every path.
-        times: How often it strikes before it ends by itself, or None for no end.
-        strikes: How often it has struck.
-    """
-
-    __slots__ = (
-        "_faults",
-        "delay_seconds",
-        "kind",
-        "method",
-        "path",
-        "retry_after",
-        "service",
-        "status",
-        "strikes",
-        "times",
-    )
-
-    def __init__(
-        self,
-        faults: Faults,
-        kind: FaultKind,
-        *,
-        service: str | None,
-        method: str | None,
-        path: str | None,
-        times: int | None,
-        delay_seconds: float = 0.0,
-        status: int = 0,
-        retry_after: float | None = None,
-    ) -> None:
-        self._faults = faults
-        self.kind = kind
-        self.service = service
-        self.method = None if method is None else method.upper()
-        self.path = path
-        self.times = times
-        self.delay_seconds = delay_seconds
-        self.status = status
-        self.retry_after = retry_after
-        self.strikes = 0
-
-    def __repr__(self) -> str:
-        where = " ".join(part for part in (self.service, self.method, self.path) if part is not None)
-        times = "" if self.times is None else f" of {self.times}"
-        return f"<Fault {self.kind.value} on {where or 'everything'}: struck {self.strikes}{times}>"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, error_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.clear()
-
-    @property
-    def is_active(self) -> bool:
-        """Whether it can still strike."""
-        return self in self._faults.active
-
-    def clear(self) -> None:
-        """End it; ending an ended one does nothing."""
-        self._faults._discard(self)  # noqa: SLF001 - a fault and its collection are one concept
-
-    def _matches(self, service: str, method: str, path: str) -> bool:
-        return (
-            (self.service is None or self.service == service)
-            and (self.method is None or self.method == method)
-            and (self.path is None or fnmatchcase(path, self.path))
-        )
-
-    def _strike(self) -> None:
-        self.strikes += 1
-        if self.times is not None and self.strikes >= self.times:
-            self.clear()
-
-
-class Faults:
+class Faults(AmqpFaults):
     """The faults in force in one emulator; every method that adds one returns it.
 
     Every such method can be narrowed: ``service`` (``"cosmos"`` or ``"identity"``; default: all), ``method`` (an HTTP
@@ -132,6 +34,7 @@ class Faults:
     """
 
     def __init__(self, services: Collection[str], drop: Callable[[str], int]) -> None:
+        super().__init__()
         self._services = tuple(services)
         self._drop = drop
         self._active: list[Fault] = []
@@ -146,7 +49,8 @@ class Faults:
 
     def clear(self) -> None:
         """End every fault."""
-        self._active.clear()
+        for fault in self.active:
+            self.discard(fault)
 
     def drop_connections(self, service: str | None = None) -> int:
         """Reset the connections that are open now, busy and idle, and return how many there were.
@@ -177,7 +81,7 @@ class Faults:
         """
         if not seconds > 0:
             raise ValueError(f"seconds={seconds} must be more than 0")
-        return self._add(FaultKind.DELAY, service, method, path, times, delay_seconds=seconds)
+        return self._add(FaultKind.DELAY, service, method, path, times, Delivery(delay=seconds))
 
     def throttle(
         self,
@@ -200,7 +104,13 @@ class Faults:
         """
         if not retry_after >= 0:
             raise ValueError(f"retry_after={retry_after} must be 0 or more")
-        return self._add(FaultKind.FAIL, service, method, path, times, status=429, retry_after=retry_after)
+        decision = Delivery(
+            status=429,
+            retry_after=retry_after,
+            condition=SERVICE_BUSY,
+            description=_BUSY.format(seconds=max(retry_after, 2)),
+        )
+        return self._add(FaultKind.FAIL, service, method, path, times, decision)
 
     def fail(
         self,
@@ -222,7 +132,8 @@ class Faults:
         """
         if not 400 <= status <= 599:
             raise ValueError(f"status={status} must be from 400 to 599")
-        return self._add(FaultKind.FAIL, service, method, path, times, status=status)
+        decision = Delivery(status=status, condition=INTERNAL_ERROR, description=_FAILED)
+        return self._add(FaultKind.FAIL, service, method, path, times, decision)
 
     def drop(
         self,
@@ -257,9 +168,14 @@ class Faults:
         times: int | None = None,
     ) -> Fault:
         """Answer 401, as if the key had been rotated or the token revoked; the token endpoint keeps giving tokens."""
-        if service == _IDENTITY:
+        if service == IDENTITY:
             raise ValueError("the token endpoint checks no authorization: write refuse_tokens()")
-        return self._add(FaultKind.REJECT_AUTHORIZATION, service, method, path, times, status=401)
+        decision = Delivery(
+            status=401,
+            condition="amqp:unauthorized-access",
+            description="InvalidSignature: The token has an invalid signature.",
+        )
+        return self._add(FaultKind.REJECT_AUTHORIZATION, service, method, path, times, decision)
 
     def refuse_tokens(self, status: int = 400, *, times: int | None = None) -> Fault:
         """Give no token: the token endpoint answers an error.
@@ -269,7 +185,7 @@ class Faults:
                 azure-identity fails at once; 429 and 5xx it tries again for seconds.
             times: See the class.
         """
-        return self.fail(status, service=_IDENTITY, times=times)
+        return self.fail(status, service=IDENTITY, times=times)
 
     def deliver(self, service: str, method: str, path: str) -> Delivery | None:
         """Decide what happens to one request and count it; None when nothing does. For the emulator's services."""
@@ -278,18 +194,34 @@ class Faults:
         delay = 0.0
         striking: Fault | None = None
         for fault in tuple(self._active):
-            if not fault._matches(service, method, path):  # noqa: SLF001 - see Fault.clear
+            if not fault.matches(service, method, path):
                 continue
             if fault.kind is FaultKind.DELAY:
-                delay += fault.delay_seconds
-            elif striking is not None or (fault.kind is FaultKind.REJECT_AUTHORIZATION and service == _IDENTITY):
+                delay += fault.decision.delay
+            elif striking is not None or (fault.kind is FaultKind.REJECT_AUTHORIZATION and service == IDENTITY):
                 continue
             else:
                 striking = fault
-            fault._strike()  # noqa: SLF001 - see Fault.clear
+            fault.strike()
         if striking is not None:
-            return Delivery(delay, striking.kind, striking.status, striking.retry_after)
+            return replace(striking.decision, delay=delay)
         return Delivery(delay) if delay else None
+
+    def withheld_credit(self, address: str, *, is_new: bool) -> int | None:
+        """Return how much credit a link gets, None for as usual; a new link counts. For the AMQP service."""
+        for fault in tuple(self._active):
+            if fault.kind is FaultKind.WITHHOLD_CREDIT and fault.matches(AMQP, "CREDIT", address):
+                if is_new:
+                    fault.strike()
+                return fault.decision.credit
+        return None
+
+    def discard(self, fault: Fault) -> None:
+        """End one fault; ending an ended one does nothing."""
+        if fault in self._active:
+            self._active.remove(fault)
+            if fault.kind is FaultKind.WITHHOLD_CREDIT and self._amqp is not None:
+                self._amqp().replenish()
 
     def _add(
         self,
@@ -298,32 +230,16 @@ class Faults:
         method: str | None,
         path: str | None,
         times: int | None,
-        *,
-        delay_seconds: float = 0.0,
-        status: int = 0,
-        retry_after: float | None = None,
+        decision: Delivery | None = None,
     ) -> Fault:
         self._check_service(service)
         if times is not None and times < 1:
             raise ValueError(f"times={times} must be at least 1, or None for no end")
-        fault = Fault(
-            self,
-            kind,
-            service=service,
-            method=method,
-            path=path,
-            times=times,
-            delay_seconds=delay_seconds,
-            status=status,
-            retry_after=retry_after,
-        )
+        decision = replace(decision or Delivery(), kind=None if kind is FaultKind.DELAY else kind)
+        fault = Fault(self, decision, kind, service=service, method=method, path=path, times=times)
         self._active.append(fault)
         return fault
 
     def _check_service(self, service: str | None) -> None:
         if service is not None and service not in self._services:
             raise ValueError(f"service={service!r} is unknown: write one of {', '.join(self._services)}")
-
-    def _discard(self, fault: Fault) -> None:
-        if fault in self._active:
-            self._active.remove(fault)

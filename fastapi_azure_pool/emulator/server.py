@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import errno
-import ipaddress
-import os
-import socket
-import struct
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from uvicorn.config import Config
 from uvicorn.server import ServerState
+
+from fastapi_azure_pool.emulator.loopback import (
+    TLS_HANDSHAKE_SECONDS,
+    TURNS_TO_CONNECT,
+    ConnectionCounts,
+    authority,
+    bind_listener,
+    require_loopback,
+    require_port,
+    reset_transport,
+)
 
 if TYPE_CHECKING:
     import ssl
@@ -23,40 +27,6 @@ if TYPE_CHECKING:
 
 # Azure's front ends keep an idle connection for minutes; uvicorn's own 5 s would close a client's pool under it.
 _KEEP_ALIVE_SECONDS = 240
-
-# Between accepting a connection and telling its protocol, asyncio lets the loop turn twice, uvloop once.
-_TURNS_TO_CONNECT = 3
-
-# A client that connects and says nothing would otherwise hold up stop() for asyncio's minute.
-_TLS_HANDSHAKE_SECONDS = 5.0
-
-# SO_LINGER on with a time of zero makes close() send a reset instead of a FIN (socket(7)).
-_LINGER_ZERO = struct.pack("ii", 1, 0)
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionCounts:
-    """What one emulated service has seen of TCP connections since the emulator was made."""
-
-    open: int
-    accepted: int
-    dropped: int
-
-
-def require_loopback(host: str) -> str:
-    """Return the address to bind for a loopback host name or address.
-
-    Raises:
-        ValueError: The host is not on loopback.
-    """
-    if host == "localhost":
-        return "127.0.0.1"
-    with contextlib.suppress(ValueError):
-        if ipaddress.ip_address(host).is_loopback:
-            return host
-    raise ValueError(
-        f"host={host!r} is not a loopback address: the emulator is bound to loopback only, write 127.0.0.1"
-    )
 
 
 class LoopbackServer:
@@ -74,13 +44,11 @@ class LoopbackServer:
     """
 
     def __init__(self, app: ASGIApp, *, name: str, host: str, port: int) -> None:
-        if not 0 <= port <= 65535:
-            raise ValueError(f"{name}_port={port} is out of bounds: write 0 (a free port) to 65535")
+        require_loopback(host)
         self._app = app
         self._name = name
         self._host = host
-        self._address = require_loopback(host)
-        self._port = port
+        self._port = require_port(port, name)
         self._scheme = "http"
         self._server: asyncio.Server | None = None
         self._state = ServerState()
@@ -100,7 +68,7 @@ class LoopbackServer:
     @property
     def authority(self) -> str:
         """Host and port as they stand in a URL."""
-        return f"[{self._host}]:{self._port}" if ":" in self._host else f"{self._host}:{self._port}"
+        return authority(self._host, self._port)
 
     @property
     def url(self) -> str:
@@ -131,7 +99,7 @@ class LoopbackServer:
             ws="none",
         )
         config.load()
-        listener = self._bind()
+        listener = bind_listener(self._host, self._port, self._name)
         self._port = listener.getsockname()[1]
 
         def make_protocol() -> asyncio.Protocol:
@@ -152,7 +120,7 @@ class LoopbackServer:
             sock=listener,
             ssl=tls,
             backlog=config.backlog,
-            ssl_handshake_timeout=None if tls is None else _TLS_HANDSHAKE_SECONDS,
+            ssl_handshake_timeout=None if tls is None else TLS_HANDSHAKE_SECONDS,
             start_serving=False,
         )
         await self._server.start_serving()
@@ -163,7 +131,7 @@ class LoopbackServer:
             return
         server, self._server = self._server, None
         server.close()
-        for _ in range(_TURNS_TO_CONNECT):
+        for _ in range(TURNS_TO_CONNECT):
             await asyncio.sleep(0)
         for transport in self._transports():
             transport.abort()
@@ -191,27 +159,4 @@ class LoopbackServer:
 
     def _reset(self, transport: asyncio.Transport) -> None:
         self._dropped += 1
-        connected = transport.get_extra_info("socket")
-        if connected is not None:
-            # uvloop's stand-in for the socket has no setsockopt; a duplicate of the descriptor is the same socket.
-            with socket.socket(fileno=os.dup(connected.fileno())) as duplicate:
-                duplicate.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
-        transport.abort()
-
-    def _bind(self) -> socket.socket:
-        family = socket.AF_INET6 if ":" in self._address else socket.AF_INET
-        # asyncio turns Nagle's algorithm off only where the protocol is named; with it each answer takes 20 ms longer
-        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.setblocking(False)
-            listener.bind((self._address, self._port))
-        except OSError as error:
-            listener.close()
-            if error.errno != errno.EADDRINUSE:
-                raise
-            message = (
-                f"port {self._port} on {self._host} is in use: give another {self._name}_port, or 0 for a free one"
-            )
-            raise OSError(error.errno, message) from error
-        return listener
+        reset_transport(transport)

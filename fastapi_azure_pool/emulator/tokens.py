@@ -77,3 +77,12 @@ class TokenIssuer:
             self._verified.clear()
         self._verified[token] = (audience, float(claims["exp"]))
         return audience
+
+    def expires_at(self, token: str) -> float:
+        """Return when a token that verify took expires, in seconds since 1970.
+
+        Raises:
+            InvalidToken: It is not one.
+        """
+        self.verify(token)
+        return self._verified[token][1]

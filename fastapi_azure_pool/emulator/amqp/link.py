@@ -6,7 +6,7 @@ from collections import deque
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
-from fastapi_azure_pool.emulator.amqp.node import ACCEPTED, Node, Outcome, Refused, rejected
+from fastapi_azure_pool.emulator.amqp.node import Node, Outcome, Refused, rejected
 from fastapi_azure_pool.emulator.amqp.performatives import Attach, Detach, Disposition, Error, Flow, Rejected
 from fastapi_azure_pool.emulator.amqp.values import AmqpDecodeError, Described
 
@@ -381,9 +381,9 @@ class OutgoingLink(Link):
         if self.is_draining and self._credit > 0 and self.session.can_send:
             self._delivery_count = (self._delivery_count + self._credit) & _MASK
             self._credit = 0
-            self._send_flow(drain=True)
+            self.send_flow(drain=True)
         elif flow.echo:
-            self._send_flow()
+            self.send_flow()
 
     def feed(self) -> None:
         """Let the node send what it has."""
@@ -407,7 +407,8 @@ class OutgoingLink(Link):
         while self._queue and self.credit > 0:
             self.send(self._queue.popleft(), tag=self.session.next_tag(), is_settled=True)
 
-    def _send_flow(self, *, drain: bool = False) -> None:
+    def send_flow(self, *, drain: bool = False) -> None:
+        """Tell the client what the server makes of its credit."""
         self.session.send_flow(
             handle=self.handle,
             delivery_count=self._delivery_count,

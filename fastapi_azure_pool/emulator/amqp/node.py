@@ -46,7 +46,7 @@ def rejected(condition: str, description: str) -> Rejected:
     return Rejected(Error(condition, description))
 
 
-class Node(ABC):
+class Node:
     """What one address names: a hub or one of its partitions, a queue, a topic, a subscription, a dead letter queue.
 
     Override what the node can do; what is not overridden is refused as Azure refuses it.
@@ -68,7 +68,7 @@ class Node(ABC):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.address}>"
 
-    def open_incoming(self, link: IncomingLink) -> None:
+    def open_incoming(self, link: IncomingLink) -> None:  # noqa: ARG002 - for those that override it
         """Take a link on which a client will send, or refuse it.
 
         Call ``link.accept()``, now or later (the client waits for it), or raise.
@@ -78,7 +78,7 @@ class Node(ABC):
         """
         raise Refused("amqp:not-allowed", f"The entity '{self.address}' does not take messages.")
 
-    def open_outgoing(self, link: OutgoingLink) -> None:
+    def open_outgoing(self, link: OutgoingLink) -> None:  # noqa: ARG002 - for those that override it
         """Take a link on which a client will receive, or refuse it.
 
         Call ``link.accept(...)`` as in open_incoming; until then nothing can be sent on it. Credit comes after, to feed.
@@ -108,7 +108,7 @@ class Node(ABC):
         the client asked to drain, the server gives back the credit that is left after this call.
         """
 
-    def settle(self, link: OutgoingLink, delivery: OutgoingDelivery, outcome: Outcome) -> Outcome:
+    def settle(self, link: OutgoingLink, delivery: OutgoingDelivery, outcome: Outcome) -> Outcome:  # noqa: ARG002 - see above
         """Learn what a client decided about a message that it received unsettled; called once for each.
 
         Returns:

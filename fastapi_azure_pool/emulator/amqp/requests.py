@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fastapi_azure_pool.emulator.amqp.message import Message, Properties, Value, decode_message, encode_message
-from fastapi_azure_pool.emulator.amqp.node import ACCEPTED, Node, Outcome, Refused
+from fastapi_azure_pool.emulator.amqp.node import Node, Refused
 from fastapi_azure_pool.emulator.amqp.values import AmqpDecodeError, Int
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Request:
 
 
 class RequestNode(Node):
-    """A node that answers requests.
+    """A node that answers requests; it accepts each before it answers.
 
     Attributes:
         status_name: The application property that carries the status.
@@ -100,9 +100,13 @@ class RequestNode(Node):
             Refused: Answered with status 400 and that condition; write a Response for another status.
         """
 
-    def refuse(self, request: Request, status: int, condition: str, description: str) -> Response:
+    def refuse(self, request: Request, status: int, condition: str, description: str) -> Response:  # noqa: ARG002 - for others
         """Word an injected failure as this service does."""
         return Response(status, description, condition=condition)
+
+    def operation_name(self, request: Request) -> str:
+        """Return the method by which faults and the request log know a request."""
+        return request.operation
 
     def fault_path(self, request: Request) -> str:
         """Return the path by which faults and the request log know a request: what it is about."""
@@ -115,11 +119,6 @@ class RequestNode(Node):
     def open_outgoing(self, link: OutgoingLink) -> None:
         """Give answers."""
         link.accept()
-
-    def receive(self, link: IncomingLink, delivery: IncomingDelivery) -> Outcome | None:
-        """Answer a request."""
-        self.serve(self.read(link, delivery))
-        return ACCEPTED
 
     def read(self, link: IncomingLink, delivery: IncomingDelivery) -> Request:
         """Return the request in a delivery.

@@ -1,0 +1,510 @@
+"""Connections: one client's bytes, in and out (OASIS AMQP 1.0, part 2, sections 2.2 to 2.4)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from enum import IntEnum
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from fastapi_azure_pool.emulator.amqp.authorization import Grants
+from fastapi_azure_pool.emulator.amqp.frames import (
+    AMQP_HEADER,
+    MIN_MAX_FRAME_SIZE,
+    SASL_HEADER,
+    Frame,
+    FrameDecoder,
+    encode_frame,
+)
+from fastapi_azure_pool.emulator.amqp.node import Node, Refused
+from fastapi_azure_pool.emulator.amqp.operations import Operations
+from fastapi_azure_pool.emulator.amqp.performatives import (
+    Attach,
+    Begin,
+    Close,
+    Detach,
+    Disposition,
+    End,
+    Error,
+    Flow,
+    Open,
+    SaslInit,
+    Transfer,
+)
+from fastapi_azure_pool.emulator.amqp.sasl import SaslLayer
+from fastapi_azure_pool.emulator.amqp.session import Session, SessionError
+from fastapi_azure_pool.emulator.amqp.values import AmqpDecodeError
+from fastapi_azure_pool.emulator.fault import FaultKind
+from fastapi_azure_pool.emulator.loopback import reset_transport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fastapi_azure_pool.emulator.amqp.link import Link
+    from fastapi_azure_pool.emulator.amqp.server import AmqpServer
+
+# Azure's own.
+MAX_FRAME_SIZE = 65536
+CHANNEL_MAX = 4999
+
+# What a transfer takes of its frame at most, besides its payload.
+_TRANSFER_OVERHEAD = 128
+
+# How long a client may take to close its side once the connection is closed.
+_LINGER_SECONDS = 1.0
+
+
+class ConnectionState(IntEnum):
+    """The states in their order; one may be skipped, none comes back."""
+
+    HEADER = 0
+    SASL = 1
+    AMQP_HEADER = 2
+    OPENING = 3
+    OPEN = 4
+    CLOSING = 5
+    LOST = 6
+
+
+class ProtocolViolation(Exception):
+    """What closes a connection: a client that does what the protocol does not allow."""
+
+    def __init__(self, condition: str, description: str) -> None:
+        super().__init__(condition, description)
+        self.error = Error(condition, description)
+
+
+class AmqpConnection(asyncio.Protocol):
+    """One connection of one client.
+
+    Attributes:
+        server: What it is connected to.
+        sessions: Its sessions, by channel.
+        grants: What its tokens allow.
+        operations: Where each of its requests passes by the faults.
+        is_paused: Whether the client reads too slowly for more to be sent.
+        max_payload: How many bytes of a message fit into one frame to it.
+    """
+
+    def __init__(self, server: AmqpServer) -> None:
+        self.server = server
+        self.sessions: dict[int, Session] = {}
+        self.grants = Grants(self._expire)
+        self.operations = Operations(self)
+        self.is_paused = False
+        self.max_payload = MIN_MAX_FRAME_SIZE - _TRANSFER_OVERHEAD
+        self._loop = asyncio.get_running_loop()
+        self._state = ConnectionState.HEADER
+        self._transport: asyncio.Transport | None = None
+        self._sasl = SaslLayer(server.access)
+        self._decoder = FrameDecoder(MAX_FRAME_SIZE)
+        self._pending = b""
+        self._out: list[bytes] = []
+        self._is_flushing = False
+        self._held: deque[Frame] | None = None
+        self._is_stalled = False
+        self._past_channels: set[int] = set()
+        self._timers: set[asyncio.TimerHandle] = set()
+        self._last_received = self._last_sent = self._loop.time()
+        self._send_every: float | None = None
+        self._take: dict[type, Callable[[int, Any, bytes], None]] = {
+            Transfer: self._take_transfer,
+            Flow: self._take_flow,
+            Disposition: self._take_disposition,
+            Attach: self._take_attach,
+            Detach: self._take_detach,
+            Begin: self._take_begin,
+            End: self._take_end,
+            Open: self._take_open,
+            Close: self._take_close,
+        }
+
+    @property
+    def transport(self) -> asyncio.Transport | None:
+        """The transport, while there is one."""
+        return self._transport
+
+    @property
+    def is_open(self) -> bool:
+        """Whether both sides have opened it and none has closed it."""
+        return self._state is ConnectionState.OPEN
+
+    # what asyncio calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin with a new client."""
+        self._transport = transport  # type: ignore[assignment]  # a stream's transport is one
+        self.server.add(self)
+        self._watch_idleness()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        """Give up what hangs on the connection."""
+        self._state = ConnectionState.LOST
+        self._transport = None
+        self._out.clear()
+        self.grants.clear()
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+        self._close_sessions()
+        self.server.discard(self)
+
+    def pause_writing(self) -> None:
+        """Send no more messages until the client has read."""
+        self.is_paused = True
+
+    def resume_writing(self) -> None:
+        """Send messages again."""
+        self.is_paused = False
+        for session in list(self.sessions.values()):
+            if session.can_send:
+                session.feed_links()
+
+    def data_received(self, data: bytes) -> None:
+        """Take the client's bytes."""
+        self._last_received = self._loop.time()
+        self._is_flushing = True  # one write for all that they cause
+        try:
+            if self._state < ConnectionState.OPENING:
+                data = self._begin(data)
+            if data and ConnectionState.OPENING <= self._state < ConnectionState.LOST:
+                for frame in self._decoder.feed(data):
+                    self._take_frame(frame)
+                    if self._state is ConnectionState.LOST:
+                        break
+        except AmqpDecodeError as error:
+            self.close("amqp:decode-error", str(error))
+        except ProtocolViolation as error:
+            self.close(error.error.condition, error.error.description or "")
+        finally:
+            self._is_flushing = False
+            self._flush()
+
+    # what sessions and faults call
+
+    def write(self, data: bytes) -> None:
+        """Send bytes, together with whatever else goes out in the same turn of the event loop."""
+        if self._state is ConnectionState.LOST:
+            return
+        self._out.append(data)
+        if not self._is_flushing:
+            self._is_flushing = True
+            self._loop.call_soon(self._flush_later)
+
+    def reset(self) -> None:
+        """Cut the connection at once; what was not sent yet never is."""
+        self._out.clear()
+        if self._transport is not None and self._state is not ConnectionState.LOST:
+            self._state = ConnectionState.LOST
+            self.server.count_drop()
+            reset_transport(self._transport)
+
+    def close(self, condition: str, description: str) -> None:
+        """Close the connection with an error."""
+        if self._state in {ConnectionState.CLOSING, ConnectionState.LOST}:
+            return
+        if self._state is ConnectionState.OPENING:
+            self._send_open()
+        if self._state >= ConnectionState.OPENING:
+            self.write(encode_frame(0, Close(Error(condition, description))))
+        self._linger()
+
+    def later(self, seconds: float, callback: Callable[[], None]) -> None:
+        """Call back after a time, unless the connection is lost by then."""
+        timer: asyncio.TimerHandle
+
+        def call() -> None:
+            self._timers.discard(timer)
+            self._guarded(callback)
+
+        timer = self._loop.call_later(seconds, call)
+        self._timers.add(timer)
+
+    def time(self) -> float:
+        """Return the event loop's time."""
+        return self._loop.time()
+
+    def hold(self) -> None:
+        """Keep the client's frames unread until release."""
+        if self._held is None:
+            self._held = deque()
+
+    def release(self) -> None:
+        """Take the frames that were held."""
+        held, self._held = self._held, None
+        while held and self._held is None:
+            self._take_frame(held.popleft())
+        if held and self._held is not None:
+            self._held.extend(held)
+
+    def stall(self) -> None:
+        """Take no frame any more, and say nothing."""
+        self._is_stalled = True
+
+    def find_node(self, address: object) -> Node:
+        """Return the node of an address as the client writes it; an unknown one refuses every link."""
+        return self.server.find_node(address)
+
+    def require_authorization(self, entity: str | None) -> None:
+        """Return if the client has a token for an entity.
+
+        Raises:
+            Refused: It has none.
+        """
+        if entity is not None and not self.grants.cover(entity):
+            raise Refused(
+                "amqp:unauthorized-access",
+                "Unauthorized access. 'Send' or 'Listen' claim(s) are required to perform this operation. Resource: "
+                f"'{self.server.resource(entity)}'.",
+            )
+
+    def withheld_credit(self, address: str, *, is_new: bool = True) -> int | None:
+        """Return how little credit a fault leaves to a link, or None."""
+        return self.server.faults.withheld_credit(address, is_new=is_new)
+
+    def is_cut_midway(self, address: str) -> bool:
+        """Cut the connection if a fault wants it in the midst of a message, and tell."""
+        decision = self.server.faults.deliver("amqp", "MIDWAY", address)
+        if decision is not None and decision.kind is FaultKind.DROP_MIDWAY:
+            self.reset()
+            return True
+        return False
+
+    def links(self) -> list[Link]:
+        """Return the links of all its sessions."""
+        return [link for session in self.sessions.values() for link in session.links.values()]
+
+    # protocol headers and SASL
+
+    def _begin(self, data: bytes) -> bytes:
+        """Take what comes before the first frame; return what comes after it."""
+        data = self._pending + data
+        self._pending = b""
+        while data:
+            if self._state is ConnectionState.SASL:
+                size = int.from_bytes(data[:4], "big") if len(data) >= 4 else 8
+                if not 8 <= size <= MIN_MAX_FRAME_SIZE:
+                    raise AmqpDecodeError(f"A SASL frame of {size} bytes; they have 8 to {MIN_MAX_FRAME_SIZE}")
+                if len(data) < size:
+                    break
+                for frame in FrameDecoder(MIN_MAX_FRAME_SIZE).feed(data[:size]):
+                    if not isinstance(frame.performative, SaslInit):
+                        raise AmqpDecodeError("The client's SASL frame is a sasl-init")
+                    self._take_sasl_init(frame.performative)
+                data = data[size:]
+            elif self._state in {ConnectionState.HEADER, ConnectionState.AMQP_HEADER}:
+                expected = SASL_HEADER if self._state is ConnectionState.HEADER else AMQP_HEADER
+                # at the first byte that differs it is clear that it is another protocol
+                if not expected.startswith(data[:8]):
+                    self.write(expected)
+                    self._linger()
+                    return b""
+                if len(data) < 8:
+                    break
+                self.write(expected)
+                data = data[8:]
+                if self._state is ConnectionState.AMQP_HEADER:
+                    self._state = ConnectionState.OPENING
+                    return data
+                self._state = ConnectionState.SASL
+                self.write(self._sasl.offer())
+            else:
+                return b""
+        self._pending = data
+        return b""
+
+    def _take_sasl_init(self, init: SaslInit) -> None:
+        self.write(self._sasl.answer(init))
+        if self._sasl.is_accepted:
+            self._state = ConnectionState.AMQP_HEADER
+            if self._sasl.is_authorized:
+                self.grants.add("", None)
+        else:
+            self._linger()
+
+    # frames
+
+    def _take_frame(self, frame: Frame) -> None:
+        if self._held is not None:
+            self._held.append(frame)
+            return
+        performative = frame.performative
+        if performative is None or self._is_stalled:
+            return
+        if self._state is ConnectionState.CLOSING:
+            if isinstance(performative, Close):
+                self._close_transport()
+            return
+        take = self._take.get(type(performative))
+        if take is None:
+            raise AmqpDecodeError(f"{type(performative).__name__} is no frame of a connection")
+        if self._state is ConnectionState.OPENING and not isinstance(performative, (Open, Close)):
+            raise ProtocolViolation("amqp:illegal-state", f"{type(performative).__name__} came before the open.")
+        try:
+            take(frame.channel, performative, frame.payload)
+        except SessionError as error:
+            self.sessions[frame.channel].end(error.error)
+
+    def _take_open(self, channel: int, performative: Open, _payload: bytes) -> None:
+        if self._state is not ConnectionState.OPENING:
+            raise ProtocolViolation("amqp:illegal-state", "The connection is open already.")
+        if channel != 0:
+            raise ProtocolViolation("amqp:connection:framing-error", "An open goes on channel 0.")
+        size = performative.max_frame_size
+        size = MAX_FRAME_SIZE if size is None else min(size, MAX_FRAME_SIZE)
+        if size < MIN_MAX_FRAME_SIZE:
+            raise ProtocolViolation("amqp:invalid-field", f"max-frame-size is at least {MIN_MAX_FRAME_SIZE}.")
+        self.max_payload = size - _TRANSFER_OVERHEAD
+        if performative.idle_time_out:
+            # half of it, as part 2, section 2.4.5 recommends to leave room for what is under way
+            self._send_every = performative.idle_time_out / 2000
+            self._watch_idleness()
+        self.operations.open(self._answer_open)
+
+    def _answer_open(self) -> None:
+        if self._state is ConnectionState.OPENING:
+            self._send_open()
+            self._state = ConnectionState.OPEN
+
+    def _send_open(self) -> None:
+        self.write(
+            encode_frame(
+                0,
+                Open(
+                    self.server.container_id,
+                    max_frame_size=MAX_FRAME_SIZE,
+                    channel_max=CHANNEL_MAX,
+                    idle_time_out=int(self.server.idle_timeout_seconds * 1000),
+                ),
+            )
+        )
+
+    def _take_close(self, _channel: int, _performative: Close, _payload: bytes) -> None:
+        self.operations.close(self._answer_close)
+
+    def _answer_close(self) -> None:
+        if self._state is ConnectionState.OPENING:
+            self._send_open()
+        self.write(encode_frame(0, Close()))
+        self._close_transport()
+
+    def _take_begin(self, channel: int, performative: Begin, _payload: bytes) -> None:
+        if channel > CHANNEL_MAX:
+            raise ProtocolViolation("amqp:connection:framing-error", f"The channel {channel} is above {CHANNEL_MAX}.")
+        if channel in self.sessions:
+            raise ProtocolViolation("amqp:not-allowed", f"The channel {channel} has a session already.")
+        self._past_channels.add(channel)
+        self.operations.begin(partial(self._answer_begin, channel, performative), partial(self._refuse_begin, channel))
+
+    def _answer_begin(self, channel: int, performative: Begin) -> None:
+        session = self.sessions[channel] = Session(self, channel, performative)
+        session.begin()
+
+    def _refuse_begin(self, channel: int, condition: str, description: str) -> None:
+        self._answer_begin(channel, Begin(next_outgoing_id=0, incoming_window=0, outgoing_window=0))
+        self.sessions[channel].end(Error(condition, description))
+
+    def _take_end(self, channel: int, _performative: End, _payload: bytes) -> None:
+        session = self._session(channel)
+        if session is not None:
+            self.operations.end(partial(self._answer_end, channel, session))
+
+    def _answer_end(self, channel: int, session: Session) -> None:
+        session.end()
+        if self.sessions.get(channel) is session:
+            del self.sessions[channel]
+
+    def _take_attach(self, channel: int, performative: Attach, _payload: bytes) -> None:
+        session = self._session(channel)
+        if session is not None and not session.is_ended:
+            session.take_attach(performative)
+
+    def _take_detach(self, channel: int, performative: Detach, _payload: bytes) -> None:
+        session = self._session(channel)
+        if session is not None and not session.is_ended:
+            session.take_detach(performative)
+
+    def _take_flow(self, channel: int, performative: Flow, _payload: bytes) -> None:
+        session = self._session(channel)
+        if session is not None and not session.is_ended:
+            session.take_flow(performative)
+
+    def _take_transfer(self, channel: int, performative: Transfer, payload: bytes) -> None:
+        session = self._session(channel)
+        if session is not None and not session.is_ended:
+            session.take_transfer(performative, payload)
+
+    def _take_disposition(self, channel: int, performative: Disposition, _payload: bytes) -> None:
+        session = self._session(channel)
+        if session is not None and not session.is_ended:
+            session.take_disposition(performative)
+
+    def _session(self, channel: int) -> Session | None:
+        session = self.sessions.get(channel)
+        if session is None and channel not in self._past_channels:
+            raise ProtocolViolation("amqp:not-allowed", f"The channel {channel} has no session.")
+        return session
+
+    # the end, idleness and writing
+
+    def _linger(self) -> None:
+        # closing a socket with unread bytes resets it, and the client would not read why
+        if self._state < ConnectionState.CLOSING:
+            self._state = ConnectionState.CLOSING
+            self._held = None
+            self._close_sessions()
+            self.later(_LINGER_SECONDS, self._close_transport)
+
+    def _close_sessions(self) -> None:
+        for session in list(self.sessions.values()):
+            session.close()
+        self.sessions.clear()
+
+    def _close_transport(self) -> None:
+        self._flush()
+        if self._transport is not None:
+            self._transport.close()
+        self._state = ConnectionState.LOST
+
+    def _expire(self) -> None:
+        """Take away the links whose token has expired."""
+        for link in self.links():
+            if link.node.entity is not None and not self.grants.cover(link.node.entity):
+                link.detach("amqp:unauthorized-access", "ExpiredToken: The token is expired. Unauthorized access.")
+
+    def _watch_idleness(self) -> None:
+        now = self._loop.time()
+        timeout = self.server.idle_timeout_seconds
+        if self._state is ConnectionState.LOST:
+            return
+        if now - self._last_received >= timeout and not self._is_stalled:
+            message = f"The connection was inactive for more than the allowed {int(timeout * 1000)} milliseconds."
+            self.close("amqp:connection:forced", message)
+            return
+        due = self._last_received + timeout
+        if self._send_every is not None:
+            if self._state is ConnectionState.OPEN and now - self._last_sent >= self._send_every:
+                self.write(encode_frame(0, None))
+                self._last_sent = now
+            due = min(due, self._last_sent + self._send_every)
+        self.later(max(due - now, 0.001), self._watch_idleness)
+
+    def _guarded(self, callback: Callable[[], None]) -> None:
+        """Call back, and let what is wrong end a session or the connection, as it does for frames."""
+        try:
+            callback()
+        except AmqpDecodeError as error:
+            self.close("amqp:decode-error", str(error))
+        except ProtocolViolation as error:
+            self.close(error.error.condition, error.error.description or "")
+
+    def _flush_later(self) -> None:
+        self._is_flushing = False
+        self._flush()
+
+    def _flush(self) -> None:
+        if self._out and self._transport is not None:
+            out, self._out = self._out, []
+            self._last_sent = self._loop.time()
+            self._transport.write(out[0] if len(out) == 1 else b"".join(out))
