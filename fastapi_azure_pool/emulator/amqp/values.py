@@ -20,7 +20,7 @@ MAX_DEPTH = 64
 MAX_ZERO_WIDTH_ITEMS = 16
 
 # The hashes of UUIDs can be made to collide by whoever chooses them, and a dict of n of those takes n * n steps.
-_MAX_PAIRS_WITH_UUID_KEYS = 256
+MAX_PAIRS_WITH_UUID_KEYS = 64
 
 
 class AmqpDecodeError(ValueError):
@@ -125,6 +125,8 @@ Buffer: TypeAlias = bytes | bytearray | memoryview
 Decoder: TypeAlias = Callable[[bytes, int, int], tuple[Any, int]]
 Encoder: TypeAlias = Callable[[bytearray, Any], None]
 
+_COMPOUND = (list, dict, Array, Described)
+
 # What reading beyond the end or reading wrong text raises.
 MALFORMED = (IndexError, struct.error, UnicodeDecodeError)
 
@@ -132,7 +134,6 @@ _read_u16 = struct.Struct(">H").unpack_from
 _read_u32 = struct.Struct(">I").unpack_from
 _read_two_u32 = struct.Struct(">II").unpack_from
 _read_u64 = struct.Struct(">Q").unpack_from
-_read_i8 = struct.Struct(">b").unpack_from
 _read_i16 = struct.Struct(">h").unpack_from
 _read_i32 = struct.Struct(">i").unpack_from
 _read_i64 = struct.Struct(">q").unpack_from
@@ -220,16 +221,21 @@ def _boolean(data: bytes, offset: int, _depth: int) -> tuple[object, int]:
     return octet == 1, offset + 1
 
 
-_SMALL_UINTS = tuple(UInt(number) for number in range(256))
-_SMALL_ULONGS = tuple(ULong(number) for number in range(256))
+# Numbers of one byte are made once.
+_UBYTES = tuple(UByte(octet) for octet in range(256))
+_UINTS = tuple(UInt(octet) for octet in range(256))
+_ULONGS = tuple(ULong(octet) for octet in range(256))
+_BYTES = tuple(Byte(octet - (octet > 127) * 256) for octet in range(256))
+_INTS = tuple(Int(octet - (octet > 127) * 256) for octet in range(256))
+_LONGS = tuple(Long(octet - (octet > 127) * 256) for octet in range(256))
 
 
 def _uint_0(_data: bytes, offset: int, _depth: int) -> tuple[object, int]:
-    return _SMALL_UINTS[0], offset
+    return _UINTS[0], offset
 
 
 def _uint_small(data: bytes, offset: int, _depth: int) -> tuple[object, int]:
-    return _SMALL_UINTS[data[offset]], offset + 1
+    return _UINTS[data[offset]], offset + 1
 
 
 def _uint(data: bytes, offset: int, _depth: int) -> tuple[object, int]:
@@ -237,11 +243,11 @@ def _uint(data: bytes, offset: int, _depth: int) -> tuple[object, int]:
 
 
 def _ulong_0(_data: bytes, offset: int, _depth: int) -> tuple[object, int]:
-    return _SMALL_ULONGS[0], offset
+    return _ULONGS[0], offset
 
 
 def _ulong_small(data: bytes, offset: int, _depth: int) -> tuple[object, int]:
-    return _SMALL_ULONGS[data[offset]], offset + 1
+    return _ULONGS[data[offset]], offset + 1
 
 
 def _ulong(data: bytes, offset: int, _depth: int) -> tuple[object, int]:
@@ -249,7 +255,7 @@ def _ulong(data: bytes, offset: int, _depth: int) -> tuple[object, int]:
 
 
 def _ubyte(data: bytes, offset: int, _depth: int) -> tuple[object, int]:
-    return UByte(data[offset]), offset + 1
+    return _UBYTES[data[offset]], offset + 1
 
 
 def _ushort(data: bytes, offset: int, _depth: int) -> tuple[object, int]:
@@ -257,7 +263,7 @@ def _ushort(data: bytes, offset: int, _depth: int) -> tuple[object, int]:
 
 
 def _byte(data: bytes, offset: int, _depth: int) -> tuple[object, int]:
-    return Byte(_read_i8(data, offset)[0]), offset + 1
+    return _BYTES[data[offset]], offset + 1
 
 
 def _short(data: bytes, offset: int, _depth: int) -> tuple[object, int]:
@@ -265,7 +271,7 @@ def _short(data: bytes, offset: int, _depth: int) -> tuple[object, int]:
 
 
 def _int_small(data: bytes, offset: int, _depth: int) -> tuple[object, int]:
-    return Int(_read_i8(data, offset)[0]), offset + 1
+    return _INTS[data[offset]], offset + 1
 
 
 def _int(data: bytes, offset: int, _depth: int) -> tuple[object, int]:
@@ -273,7 +279,7 @@ def _int(data: bytes, offset: int, _depth: int) -> tuple[object, int]:
 
 
 def _long_small(data: bytes, offset: int, _depth: int) -> tuple[object, int]:
-    return Long(_read_i8(data, offset)[0]), offset + 1
+    return _LONGS[data[offset]], offset + 1
 
 
 def _long(data: bytes, offset: int, _depth: int) -> tuple[object, int]:
@@ -393,18 +399,14 @@ def _map(data: bytes, offset: int, count: int, end: int, depth: int) -> tuple[ob
         raise AmqpDecodeError(f"The map at byte {offset} has a key without a value")
     depth += 1
     pairs: dict[Any, Any] = {}
-    is_large = count > 2 * _MAX_PAIRS_WITH_UUID_KEYS
+    is_large = count > 2 * MAX_PAIRS_WITH_UUID_KEYS
     for _ in range(count >> 1):
         key, offset = DECODERS[data[offset]](data, offset + 1, depth)
-        value, offset = DECODERS[data[offset]](data, offset + 1, depth)
-        if is_large and isinstance(key, (uuid.UUID, Array, Described)):
-            raise AmqpDecodeError(
-                f"A map of more than {_MAX_PAIRS_WITH_UUID_KEYS} pairs may have no {type(key).__name__} keys"
-            )
-        try:
-            pairs[key] = value
-        except TypeError as error:
-            raise AmqpDecodeError(f"The key that ends near byte {offset} is or holds a list or map") from error
+        if isinstance(key, _COMPOUND):
+            raise AmqpDecodeError(f"The map's key before byte {offset} is no simple value, but a {type(key).__name__}")
+        if is_large and isinstance(key, uuid.UUID):
+            raise AmqpDecodeError(f"A map of more than {MAX_PAIRS_WITH_UUID_KEYS} pairs has a UUID as a key")
+        pairs[key], offset = DECODERS[data[offset]](data, offset + 1, depth)
     if len(pairs) != count >> 1:
         raise AmqpDecodeError("A map has two keys that are equal")
     if offset != end:
@@ -441,23 +443,21 @@ def _array(data: bytes, offset: int, count: int, end: int, depth: int) -> tuple[
             # each item would be as many objects as there are descriptors, for one byte
             raise AmqpDecodeError(f"The items of the array at byte {offset} have a descriptor of their own descriptor")
     decoder = DECODERS[code]
-    items: Iterable[Any]
+    items: list[Any]
     if code >> 4 == 4:
         if count > MAX_ZERO_WIDTH_ITEMS:
             raise AmqpDecodeError(f"An array claims {count} items of no width; {MAX_ZERO_WIDTH_ITEMS} are read at most")
         item, offset = decoder(data, offset, depth)
-        items = [item] * count
+        items = [Described(descriptor, item) if is_described else item] * count
     else:
         if count > end - offset:
             raise AmqpDecodeError(f"The array at byte {offset} claims {count} items in {end - offset} bytes")
         items = []
         for _ in range(count):
             item, offset = decoder(data, offset, depth)
-            items.append(item)
+            items.append(Described(descriptor, item) if is_described else item)
     if offset != end:
         raise AmqpDecodeError(f"An array's items end at byte {offset}, and the array at {end}")
-    if is_described:
-        items = [Described(descriptor, item) for item in items]
     return Array(tuple(items)), end
 
 
