@@ -25,7 +25,7 @@ Key: TypeAlias = "tuple[str | None, str | None]"
 class SendsEvents(ABC):
     """The ways to send events, alike for one connection and for a pool of them."""
 
-    async def sendmake_event(
+    async def send_event(
         self, event: Body, partition_key: str | None = None, *, partition_id: str | None = None
     ) -> None:
         """Send one event and wait until the service has stored it.
@@ -52,7 +52,7 @@ class SendsEvents(ABC):
         """Send one event that is an ``EventData`` already; as `send_event` else."""
         if not isinstance(event, (EventData, AmqpAnnotatedMessage)):
             raise TypeError(
-                f"event must be an EventData, not {type(event).__name__}: sendmake_event() takes bytes and text"
+                f"event must be an EventData, not {type(event).__name__}: send_event() takes bytes and text"
             )
         own_key = getattr(event, "partition_key", None)
         if isinstance(own_key, bytes):
@@ -83,7 +83,7 @@ class SendsEvents(ABC):
             PoolError: No connection could be had.
         """
         if isinstance(events_list, (bytes, str)):
-            raise TypeError("events_list must be several events: sendmake_event() takes one")
+            raise TypeError("events_list must be several events: send_event() takes one")
         batch = await self.create_batch(partition_key=partition_key, partition_id=partition_id)
         for count, event in enumerate(events_list, 1):
             try:
@@ -91,7 +91,7 @@ class SendsEvents(ABC):
             except ValueError as error:
                 raise MessageTooLarge(
                     f"event {count} does not fit any more into a batch of {batch.max_size_in_bytes} bytes, and nothing was sent:"
-                    " send fewer at once, or each with sendmake_event()"
+                    " send fewer at once, or each with send_event()"
                 ) from error
             await yield_to_others(count)
         return await self.send_events_data_batch(batch)

@@ -80,10 +80,21 @@ def has_known_shape(handler: Any) -> bool:
             and isinstance(link.current_link_credit, int)
             and (link.state.name, session.state.name, connection.state.name) == ("ATTACHED", "MAPPED", "OPENED")
             and hasattr(connection, "_error")
+            and _has_known_tokens(handler._cbs_authenticator)
             and isinstance(handler.target, (str, bytes))
         )
     except AttributeError:
         return False
+
+
+def _has_known_tokens(authenticator: Any) -> bool:
+    """Tell whether a connection's token can be renewed as `TokenRenewal` does it, or needs no renewal."""
+    return authenticator is None or (
+        callable(authenticator.handle_token)
+        and callable(authenticator._auth.get_token)
+        and isinstance(authenticator._expires_on, (int, float))
+        and isinstance(authenticator._refresh_window, (int, float))
+    )
 
 
 def _parameters(method: Any) -> set[str]:
