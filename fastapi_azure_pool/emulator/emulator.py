@@ -12,6 +12,7 @@ from fastapi_azure_pool.emulator.cosmos.service import CosmosService
 from fastapi_azure_pool.emulator.faults import Faults
 from fastapi_azure_pool.emulator.identity import APP_SERVICE_PATH, IMDS_PATH, IdentityService, TokenRequest
 from fastapi_azure_pool.emulator.messaging import Messaging
+from fastapi_azure_pool.emulator.messaging_entities import MessagingEntities
 from fastapi_azure_pool.emulator.server import LoopbackServer
 from fastapi_azure_pool.emulator.tokens import SYSTEM_ASSIGNED_CLIENT_ID, TokenIssuer
 
@@ -20,14 +21,13 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from fastapi_azure_pool.emulator.amqp.server import AmqpServer
-    from fastapi_azure_pool.emulator.eventhub.events import ReceivedEvent
     from fastapi_azure_pool.emulator.loopback import ConnectionCounts
     from fastapi_azure_pool.emulator.request_log import RequestLog
 
 _MAX_PARTITIONS = 100
 
 
-class Emulator:
+class Emulator(MessagingEntities):
     """Local Azure: Cosmos DB, Event Hubs, Service Bus and a managed-identity token endpoint, for tests and development.
 
     ``async with Emulator() as azure:`` starts it on free ports and stops it; ``start()`` and ``stop()`` do the same. What
@@ -176,11 +176,6 @@ class Emulator:
         return self._messaging.server.authority
 
     @property
-    def amqp_key(self) -> str:
-        """The shared access key of Event Hubs and Service Bus, whose name is RootManageSharedAccessKey."""
-        return self._messaging.key
-
-    @property
     def eventhub_connection_string(self) -> str:
         """The connection string of the event hubs' namespace."""
         self._url("amqp")
@@ -227,11 +222,6 @@ class Emulator:
     def cosmos_requests(self) -> RequestLog:
         """What the Cosmos DB account was asked so far."""
         return self._cosmos.requests
-
-    @property
-    def amqp_requests(self) -> RequestLog:
-        """What Event Hubs and Service Bus were asked so far: by operation (ATTACH, TRANSFER, PUT-TOKEN, ...) and address."""
-        return self._messaging.server.requests
 
     @property
     def identity_requests(self) -> RequestLog:
@@ -285,41 +275,6 @@ class Emulator:
             owner.create_container(properties, partitions)
         except CosmosError as error:
             raise ValueError(f"the container {database}/{container} was refused: {error.message}") from error
-
-    async def create_eventhub(
-        self,
-        name: str,
-        *,
-        partitions: int = 4,
-        consumer_groups: Sequence[str] = ("$Default",),
-        max_message_bytes: int = 1_048_576,
-    ) -> None:
-        """Make an event hub, before the start or after.
-
-        Args:
-            name: Its name.
-            partitions: How many partitions it has, 1 to 1,024.
-            consumer_groups: Their names; at least one.
-            max_message_bytes: The largest event or batch that it takes, at least 1.
-
-        Raises:
-            ValueError: The name is taken, or a value is out of its bounds.
-        """
-        self._messaging.create_eventhub(
-            name, partitions=partitions, consumer_groups=consumer_groups, max_message_bytes=max_message_bytes
-        )
-
-    def received_events(self, name: str) -> list[ReceivedEvent]:
-        """Return what an event hub has stored, by partition and in order.
-
-        Raises:
-            ValueError: There is no such hub.
-        """
-        return self._messaging.event_hubs.received_events(name)
-
-    async def create_queue(self, name: str, *, max_message_bytes: int = 262_144) -> None:
-        """Make a queue, before the start or after."""
-        self._messaging.queues.create(name, max_message_bytes)
 
     def issue_token(
         self,

@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING
 from fastapi_azure_pool.emulator.amqp.authorization import DEFAULT_KEY, KEY_NAME, Access
 from fastapi_azure_pool.emulator.amqp.server import AmqpServer
 from fastapi_azure_pool.emulator.eventhub.namespace import EventHubs
-from fastapi_azure_pool.emulator.stored_queues import StoredQueues
+from fastapi_azure_pool.emulator.servicebus.service import ServiceBusService
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from fastapi_azure_pool.emulator.faults import Faults
     from fastapi_azure_pool.emulator.tokens import TokenIssuer
 
@@ -29,6 +27,7 @@ class Messaging:
 
     Attributes:
         event_hubs: The hubs.
+        service_bus: The queues and topics.
         server: The server.
     """
 
@@ -44,14 +43,16 @@ class Messaging:
     ) -> None:
         self._access = Access(DEFAULT_KEY if key is None else key, issuer)
         self.event_hubs = EventHubs()
-        self.queues = StoredQueues()
+        self.service_bus = ServiceBusService()
         self.server = AmqpServer(
-            [self.event_hubs, self.queues],
+            [self.event_hubs, self.service_bus.directory],
             self._access,
             faults,
             host=host,
             port=port,
             idle_timeout_seconds=idle_timeout_seconds,
+            on_start=self.service_bus.start,
+            on_stop=self.service_bus.stop,
         )
         faults.connect_amqp(lambda: self.server)
 
@@ -60,13 +61,15 @@ class Messaging:
         """The shared access key."""
         return self._access.key
 
-    def create_eventhub(
-        self, name: str, *, partitions: int, consumer_groups: Sequence[str], max_message_bytes: int
-    ) -> None:
-        """Make an event hub; see Emulator."""
-        self.event_hubs.create_hub(
-            name, partitions=partitions, consumer_groups=consumer_groups, max_message_bytes=max_message_bytes
-        )
+    def require_free(self, name: str) -> str:
+        """Return a name that no entity of either service has: they share a namespace here.
+
+        Raises:
+            ValueError: One has it.
+        """
+        if self.event_hubs.find_hub(name) is not None or self.service_bus.directory.find(name) is not None:
+            raise ValueError(f"there is an event hub, a queue or a topic called {name!r} already")
+        return name
 
     def connection_string(self, *, is_tls: bool) -> str:
         """Return what the SDKs connect with; both services have the same."""

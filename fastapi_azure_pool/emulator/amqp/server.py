@@ -26,7 +26,7 @@ from fastapi_azure_pool.emulator.request_log import RequestLog
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from fastapi_azure_pool.emulator.amqp.authorization import Access
     from fastapi_azure_pool.emulator.amqp.node import Directory
@@ -45,6 +45,8 @@ class AmqpServer:
         host: A loopback address.
         port: 0 to 65535; 0 picks a free one at the first start, and keeps it for later starts.
         idle_timeout_seconds: After how long without a frame a connection is closed; more than 0.
+        on_start: Called before the first client is served.
+        on_stop: Called after the last one is gone.
 
     Attributes:
         access: See the arguments.
@@ -63,6 +65,8 @@ class AmqpServer:
         host: str,
         port: int,
         idle_timeout_seconds: float,
+        on_start: Callable[[], None],
+        on_stop: Callable[[], None],
     ) -> None:
         if not 0 < idle_timeout_seconds <= 4_000_000:
             raise ValueError(f"amqp_idle_timeout_seconds={idle_timeout_seconds} must be more than 0, at most 4,000,000")
@@ -73,6 +77,8 @@ class AmqpServer:
         self.container_id = f"fastapi-azure-pool-emulator-{uuid.uuid4().hex}"
         self.idle_timeout_seconds = idle_timeout_seconds
         self._directories = directories
+        self._on_start = on_start
+        self._on_stop = on_stop
         self._cbs = CbsNode(access, self._has_entity)
         self._host = host
         self._port = require_port(port, "amqp")
@@ -124,6 +130,7 @@ class AmqpServer:
             ssl_handshake_timeout=None if tls is None else TLS_HANDSHAKE_SECONDS,
             start_serving=False,
         )
+        self._on_start()
         await self._server.start_serving()
 
     async def stop(self) -> None:
@@ -139,6 +146,7 @@ class AmqpServer:
                 connection.transport.abort()
         while self._connections:  # noqa: ASYNC110 - an abort takes one turn of the loop
             await asyncio.sleep(0)
+        self._on_stop()
         await server.wait_closed()
 
     def drop_connections(self) -> int:
