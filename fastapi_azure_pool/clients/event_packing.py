@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from fastapi_azure_pool.clients.amqp.encoding import encode_members_once
 from fastapi_azure_pool.clients.extras import extra
 from fastapi_azure_pool.clients.transfers import Outcome, OutcomeKind, Packing
 from fastapi_azure_pool.errors import MessageTooLarge, SendError, SendInterrupted, SendRejected, SendTimedOut
@@ -38,7 +39,9 @@ class EventPacking(Packing[Any]):
     async def new_batch(self, key: Key) -> EventDataBatch:
         """Make an empty batch; the link's limit is known since it was opened."""
         partition_id, partition_key = key
-        return await self._client.create_batch(partition_id=partition_id, partition_key=partition_key)
+        batch = await self._client.create_batch(partition_id=partition_id, partition_key=partition_key)
+        encode_members_once(batch, "azure.eventhub")
+        return batch
 
     def add(self, batch: EventDataBatch, item: Event, *, is_first: bool) -> bool:
         """Add an event, if it fits."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fastapi_azure_pool.clients.amqp.encoding import encode_members_once
 from fastapi_azure_pool.clients.amqp.outcomes import rejection
 from fastapi_azure_pool.clients.extras import extra
 from fastapi_azure_pool.clients.transfers import SERVER_BUSY, TOO_LARGE, Outcome, OutcomeKind, Packing
@@ -55,7 +56,9 @@ class MessagePacking(Packing["Made"]):
 
     async def new_batch(self, key: Key) -> _Batch:  # noqa: ARG002 - a batch has its key from its first message
         """Make an empty batch; the link's limit is known since it was opened."""
-        return _Batch(await self._sender.create_message_batch())
+        batch = await self._sender.create_message_batch()
+        encode_members_once(batch, "azure.servicebus")
+        return _Batch(batch)
 
     def add(self, batch: _Batch, item: Made, *, is_first: bool) -> bool:
         """Add a message, if it fits; one that does not fit into any batch may still be sent alone."""

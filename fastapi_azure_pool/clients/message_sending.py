@@ -67,7 +67,7 @@ class SendsMessages(ABC):
             raise ValueError(f"delay must be a number of seconds of at least 0, not {delay!r}")
         message = ServiceBusMessage(msg, message_id=unique_msg_id, **msg_kwargs)
         if not delay:
-            await self._deliver(message, _key(message))
+            await self._deliver(message, (message.session_id, message.partition_key))
             return []
         return await self.schedule_messages(message, dt.datetime.now(dt.UTC) + dt.timedelta(seconds=delay))
 
