@@ -95,7 +95,7 @@ class MessageQueue(Entity):
         now = self._let_time_pass()
         self._require_session_lock(session_id)
         messages = []
-        for number in sequence_numbers:
+        for number in dict.fromkeys(sequence_numbers):
             message = self._messages.get(number)
             if message is not None and message.state is MessageState.DEFERRED and is_expired(message, now):
                 self._expire(message)
@@ -107,7 +107,7 @@ class MessageQueue(Entity):
             ):
                 raise message_not_found(number)
             messages.append(message)
-        for message in dict.fromkeys(messages):
+        for message in messages:
             if deletes:
                 self._remove(message)
             else:
