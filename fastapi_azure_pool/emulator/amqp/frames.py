@@ -6,6 +6,7 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fastapi_azure_pool.emulator.amqp.composites import encode_composite
 from fastapi_azure_pool.emulator.amqp.performatives import (
     Performative,
     SaslChallenge,
@@ -15,9 +16,8 @@ from fastapi_azure_pool.emulator.amqp.performatives import (
     SaslResponse,
     Transfer,
     decode_performative,
-    encode_composite,
 )
-from fastapi_azure_pool.emulator.amqp.values import AmqpDecodeError, Buffer
+from fastapi_azure_pool.emulator.amqp.value_types import AmqpDecodeError, Buffer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +32,7 @@ _AMQP_TYPE = 0
 _SASL_TYPE = 1
 _HEADER = struct.Struct(">IBBH")
 _read_header = _HEADER.unpack_from
-_SASL_PERFORMATIVES = (SaslMechanisms, SaslInit, SaslChallenge, SaslResponse, SaslOutcome)
+_SASL_PERFORMATIVES = frozenset({SaslMechanisms, SaslInit, SaslChallenge, SaslResponse, SaslOutcome})
 
 
 @dataclass(slots=True)
@@ -122,11 +122,14 @@ def _frame(data: bytes, start: int, end: int, channel: int, *, is_sasl: bool) ->
         if is_sasl:
             raise AmqpDecodeError("An empty frame of the SASL layer")
         return Frame(channel, is_sasl, None)
-    body = data[start:end]
-    performative, behind = decode_performative(body)
-    if isinstance(performative, _SASL_PERFORMATIVES) is not is_sasl:
-        raise AmqpDecodeError(f"{type(performative).__name__} does not belong into a frame of this type")
-    payload = body[behind:]
-    if payload and not isinstance(performative, Transfer):
-        raise AmqpDecodeError(f"{len(payload)} bytes behind {type(performative).__name__}, which has no payload")
-    return Frame(channel, is_sasl, performative, payload)
+    performative, behind = decode_performative(data, start)
+    if behind > end:
+        raise AmqpDecodeError(f"{type(performative).__name__} ends {behind - end} bytes behind its frame")
+    kind = type(performative)
+    if (kind in _SASL_PERFORMATIVES) is not is_sasl:
+        raise AmqpDecodeError(f"{kind.__name__} does not belong into a frame of this type")
+    if behind == end:
+        return Frame(channel, is_sasl, performative)
+    if kind is not Transfer:
+        raise AmqpDecodeError(f"{end - behind} bytes behind {kind.__name__}, which has no payload")
+    return Frame(channel, is_sasl, performative, data[behind:end])

@@ -1,32 +1,46 @@
-"""AMQP's performatives and the described lists in them, as dataclasses, and how their bytes are read and written.
+"""AMQP's performatives and the described lists in them, as dataclasses (OASIS AMQP 1.0, parts 2, 3 and 5).
 
-The names are the standard's (OASIS AMQP 1.0, parts 2, 3 and 5) in snake_case. Every field is written, trailing nulls included,
-because the SDKs index fields without looking how many came. A field of the wrong type and a missing mandatory one are refused when
-they are read, so that whoever handles a performative need not look again.
+The names are the standard's in snake_case.
 """
 
 from __future__ import annotations
 
-import struct
-from dataclasses import dataclass, fields
-from operator import attrgetter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from fastapi_azure_pool.emulator.amqp import values
-from fastapi_azure_pool.emulator.amqp.values import AmqpDecodeError, Array, Decoder, Encoder, Symbol
+from fastapi_azure_pool.emulator.amqp.composites import (
+    BINARY,
+    BOOLEAN,
+    FIELDS,
+    MANDATORY,
+    MAP,
+    STRING,
+    SYMBOL,
+    SYMBOLS,
+    UBYTE,
+    UINT,
+    ULONG,
+    USHORT,
+    by_descriptor,
+    composite,
+    decode_fields,
+    encode_composite,
+    find_layout,
+    read_descriptor,
+    register,
+)
+from fastapi_azure_pool.emulator.amqp.decoding import MALFORMED
+from fastapi_azure_pool.emulator.amqp.value_types import AmqpDecodeError, Buffer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-# The default of what the standard demands: the field is never None in what was decoded, and encoding refuses it.
-_MANDATORY: Any = None
 
 
 @dataclass(slots=True)
 class Open:
     """The first frame of a connection."""
 
-    container_id: str = _MANDATORY
+    container_id: str = MANDATORY
     hostname: str | None = None
     max_frame_size: int | None = None
     channel_max: int | None = None
@@ -43,9 +57,9 @@ class Begin:
     """The first frame of a session."""
 
     remote_channel: int | None = None
-    next_outgoing_id: int = _MANDATORY
-    incoming_window: int = _MANDATORY
-    outgoing_window: int = _MANDATORY
+    next_outgoing_id: int = MANDATORY
+    incoming_window: int = MANDATORY
+    outgoing_window: int = MANDATORY
     handle_max: int | None = None
     offered_capabilities: Sequence[str] | None = None
     desired_capabilities: Sequence[str] | None = None
@@ -56,9 +70,9 @@ class Begin:
 class Attach:
     """The first frame of a link."""
 
-    name: str = _MANDATORY
-    handle: int = _MANDATORY
-    role: bool = _MANDATORY
+    name: str = MANDATORY
+    handle: int = MANDATORY
+    role: bool = MANDATORY
     snd_settle_mode: int | None = None
     rcv_settle_mode: int | None = None
     source: Source | None = None
@@ -77,9 +91,9 @@ class Flow:
     """What a session, and with a handle a link, may send."""
 
     next_incoming_id: int | None = None
-    incoming_window: int = _MANDATORY
-    next_outgoing_id: int = _MANDATORY
-    outgoing_window: int = _MANDATORY
+    incoming_window: int = MANDATORY
+    next_outgoing_id: int = MANDATORY
+    outgoing_window: int = MANDATORY
     handle: int | None = None
     delivery_count: int | None = None
     link_credit: int | None = None
@@ -93,7 +107,7 @@ class Flow:
 class Transfer:
     """A message, or a part of one; its bytes are the frame's payload."""
 
-    handle: int = _MANDATORY
+    handle: int = MANDATORY
     delivery_id: int | None = None
     delivery_tag: bytes | None = None
     message_format: int | None = None
@@ -110,8 +124,8 @@ class Transfer:
 class Disposition:
     """What became of deliveries."""
 
-    role: bool = _MANDATORY
-    first: int = _MANDATORY
+    role: bool = MANDATORY
+    first: int = MANDATORY
     last: int | None = None
     settled: bool | None = None
     state: DeliveryState | None = None
@@ -122,7 +136,7 @@ class Disposition:
 class Detach:
     """The last frame of a link."""
 
-    handle: int = _MANDATORY
+    handle: int = MANDATORY
     closed: bool | None = None
     error: Error | None = None
 
@@ -145,14 +159,14 @@ class Close:
 class SaslMechanisms:
     """The ways to authenticate that a server offers."""
 
-    sasl_server_mechanisms: Sequence[str] = _MANDATORY
+    sasl_server_mechanisms: Sequence[str] = MANDATORY
 
 
 @dataclass(slots=True)
 class SaslInit:
     """The way to authenticate that a client chose."""
 
-    mechanism: str = _MANDATORY
+    mechanism: str = MANDATORY
     initial_response: bytes | None = None
     hostname: str | None = None
 
@@ -161,21 +175,21 @@ class SaslInit:
 class SaslChallenge:
     """A question of the server's."""
 
-    challenge: bytes = _MANDATORY
+    challenge: bytes = MANDATORY
 
 
 @dataclass(slots=True)
 class SaslResponse:
     """A client's answer to a challenge."""
 
-    response: bytes = _MANDATORY
+    response: bytes = MANDATORY
 
 
 @dataclass(slots=True)
 class SaslOutcome:
     """Whether authentication succeeded: code 0 if it did."""
 
-    code: int = _MANDATORY
+    code: int = MANDATORY
     additional_data: bytes | None = None
 
 
@@ -213,7 +227,7 @@ class Target:
 class Error:
     """Why a link, a session, a connection or a message was refused."""
 
-    condition: str = _MANDATORY
+    condition: str = MANDATORY
     description: str | None = None
     info: dict[Any, Any] | None = None
 
@@ -222,8 +236,8 @@ class Error:
 class Received:
     """How much of a message has arrived."""
 
-    section_number: int = _MANDATORY
-    section_offset: int = _MANDATORY
+    section_number: int = MANDATORY
+    section_offset: int = MANDATORY
 
 
 @dataclass(slots=True)
@@ -271,204 +285,6 @@ Performative: TypeAlias = (
 )
 
 
-# --- the types of fields --------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class FieldType:
-    """How a field's value is read and written; its decoders are found by constructor, and any other is the wrong type."""
-
-    name: str
-    decoders: dict[int, Decoder]
-    encode: Encoder
-
-
-def _as_is(*codes: int) -> dict[int, Decoder]:
-    return {code: values.DECODERS[code] for code in (0x40, *codes)}
-
-
-# A field's type is known without being told by its value: its numbers are plain, which is quicker than UInt and the like.
-def _plain_0(_data: bytes, offset: int, _depth: int) -> tuple[Any, int]:
-    return 0, offset
-
-
-def _plain_8(data: bytes, offset: int, _depth: int) -> tuple[Any, int]:
-    return data[offset], offset + 1
-
-
-def _plain(layout: str) -> Decoder:
-    read = struct.Struct(f">{layout}")
-    unpack_from, width = read.unpack_from, read.size
-
-    def decode_plain(data: bytes, offset: int, _depth: int) -> tuple[Any, int]:
-        return unpack_from(data, offset)[0], offset + width
-
-    return decode_plain
-
-
-def _symbols(data: bytes, offset: int, depth: int) -> tuple[Any, int]:
-    code = data[offset - 1]
-    value, end = values.DECODERS[code](data, offset, depth)
-    symbols = value.items if isinstance(value, Array) else (value,)
-    if not all(isinstance(symbol, Symbol) for symbol in symbols):
-        raise AmqpDecodeError(f"The array at byte {offset} holds something else than symbols")
-    return symbols, end
-
-
-_NULL = _as_is()
-BOOLEAN = FieldType("boolean", _as_is(0x41, 0x42, 0x56), values.encode_boolean)
-UBYTE = FieldType("ubyte", _NULL | {0x50: _plain_8}, values.encode_ubyte)
-USHORT = FieldType("ushort", _NULL | {0x60: _plain("H")}, values.encode_ushort)
-UINT = FieldType("uint", _NULL | {0x43: _plain_0, 0x52: _plain_8, 0x70: _plain("I")}, values.encode_uint)
-ULONG = FieldType("ulong", _NULL | {0x44: _plain_0, 0x53: _plain_8, 0x80: _plain("Q")}, values.encode_ulong)
-TIMESTAMP = FieldType("timestamp", _NULL | {0x83: _plain("q")}, values.encode_timestamp)
-BINARY = FieldType("binary", _as_is(0xA0, 0xB0), values.encode_binary)
-STRING = FieldType("string", _as_is(0xA1, 0xB1), values.encode_string)
-SYMBOL = FieldType("symbol", _as_is(0xA3, 0xB3), values.encode_symbol)
-MAP = FieldType("map", _as_is(0xC1, 0xD1), values.encode_map)
-FIELDS = FieldType("fields", _as_is(0xC1, 0xD1), values.encode_fields)
-SYMBOLS = FieldType(
-    "array of symbols", _NULL | dict.fromkeys((0xA3, 0xB3, 0xE0, 0xF0), _symbols), values.encode_symbols
-)
-
-
-class Layout:
-    """What a described list's fields are, in their order."""
-
-    def __init__(self, made: type, code: int, symbol: str, types: tuple[FieldType, ...]) -> None:
-        self.made = made
-        self.code = code
-        self.symbol = symbol
-        self.types = types
-        declared = fields(made)
-        self.names = tuple(field.name for field in declared)
-        assert len(self.names) == len(types)  # noqa: S101 - an error in this package's own tables
-        self.decoders = tuple(field_type.decoders for field_type in types)
-        self.encoders = tuple(field_type.encode for field_type in types)
-        self.mandatory: tuple[int, ...] = tuple(
-            index for index, field in enumerate(declared) if "None" not in str(field.type)
-        )
-        self.prefix = bytes((0x00, 0x53, code))
-        self.values_of = attrgetter(*self.names) if len(self.names) > 1 else None
-
-
-_LAYOUTS: dict[type, Layout] = {}
-
-
-def register(made: type, code: int, symbol: str, *types: FieldType) -> Layout:
-    """Say how a dataclass is read and written: its descriptor as number and as symbol, and its fields' types."""
-    layout = _LAYOUTS[made] = Layout(made, code, symbol, types)
-    return layout
-
-
-def encode_composite(buffer: bytearray, composite: Any) -> None:
-    """Append a registered dataclass's bytes.
-
-    Raises:
-        ValueError: A mandatory field is None, or a number is too large for its field.
-        TypeError: The value is of a type that was not registered.
-    """
-    layout = _LAYOUTS.get(type(composite))
-    if layout is None:
-        raise TypeError(f"{type(composite).__name__} is no described list of AMQP")
-    names = layout.names
-    field_values = layout.values_of(composite) if layout.values_of else [getattr(composite, name) for name in names]
-    for index in layout.mandatory:
-        if field_values[index] is None:
-            raise ValueError(f"{type(composite).__name__} needs its {names[index]}")
-    buffer += layout.prefix
-    if not names:
-        buffer.append(0x45)
-        return
-    start = values.begin_compound(buffer, 0xD0)
-    try:
-        for encode, value in zip(layout.encoders, field_values, strict=True):
-            if value is None:
-                buffer.append(0x40)
-            else:
-                encode(buffer, value)
-    except struct.error as error:
-        raise ValueError(f"A number does not fit into its field of {composite!r}") from error
-    values.end_compound(buffer, start, len(names))
-
-
-def decode_fields(layout: Layout, data: bytes, offset: int, depth: int) -> tuple[Any, int]:
-    """Return the dataclass whose list of fields begins at an offset, and where it ends; may raise one of values.MALFORMED."""
-    code = data[offset]
-    if code == 0xC0:
-        count = data[offset + 2]
-        end = offset + 2 + data[offset + 1]
-        offset += 3
-    elif code == 0xD0:
-        size, count = _read_two_u32(data, offset + 1)
-        end = offset + 5 + size
-        offset += 9
-    elif code == 0x45:
-        count, end = 0, offset + 1
-        offset = end
-    else:
-        raise AmqpDecodeError(f"The fields of {layout.symbol} come with the constructor 0x{code:02x}, not as a list")
-    if end > len(data):
-        raise AmqpDecodeError(f"{layout.symbol} ends at byte {end}, and the data at {len(data)}")
-    if depth > values.MAX_DEPTH:
-        raise AmqpDecodeError(f"Values nest deeper than {values.MAX_DEPTH} levels at byte {offset}")
-    if count > len(layout.decoders):
-        raise AmqpDecodeError(f"{layout.symbol} has {count} fields, and the standard {len(layout.decoders)}")
-    field_values: list[Any] = []
-    try:
-        for decoders in layout.decoders[:count]:
-            value, offset = decoders[data[offset]](data, offset + 1, depth + 1)
-            field_values.append(value)
-    except KeyError as error:
-        index = len(field_values)
-        raise AmqpDecodeError(
-            f"{layout.symbol}'s {layout.names[index]} is of type {layout.types[index].name}, and came as 0x{data[offset]:02x}"
-        ) from error
-    if offset != end:
-        raise AmqpDecodeError(f"The fields of {layout.symbol} end at byte {offset}, and its list at {end}")
-    for index in layout.mandatory:
-        if index >= count or field_values[index] is None:
-            raise AmqpDecodeError(f"{layout.symbol} came without its {layout.names[index]}")
-    return layout.made(*field_values), end
-
-
-_read_two_u32 = struct.Struct(">II").unpack_from
-
-
-def read_descriptor(data: bytes, offset: int, depth: int = 0) -> tuple[Any, int]:
-    """Return the descriptor of the described value at an offset, and where what it describes begins."""
-    if data[offset] != 0x00:
-        raise AmqpDecodeError(f"A described value begins with 0x00, and byte {offset} is 0x{data[offset]:02x}")
-    if data[offset + 1] == 0x53:
-        return data[offset + 2], offset + 3
-    return values.DECODERS[data[offset + 1]](data, offset + 2, depth + 1)
-
-
-def by_descriptor(*layouts: Layout) -> dict[Any, Layout]:
-    """Return the layouts by each of their two descriptors."""
-    return {key: layout for layout in layouts for key in (layout.code, layout.symbol)}
-
-
-def find_layout(layouts: dict[Any, Layout], descriptor: object, offset: int) -> Layout:
-    """Return what a descriptor names."""
-    try:
-        return layouts[descriptor]
-    except (KeyError, TypeError):
-        known = ", ".join(sorted({layout.symbol for layout in layouts.values()}))
-        raise AmqpDecodeError(f"The descriptor near byte {offset} is {descriptor!r:.60}, and none of {known}") from None
-
-
-def composite(name: str, *layouts: Layout) -> FieldType:
-    """Return the type of a field that holds one of some described lists."""
-    known = by_descriptor(*layouts)
-
-    def decode_described(data: bytes, offset: int, depth: int) -> tuple[Any, int]:
-        descriptor, offset = read_descriptor(data, offset - 1, depth)
-        return decode_fields(find_layout(known, descriptor, offset), data, offset, depth + 1)
-
-    return FieldType(name, _NULL | {0x00: decode_described}, encode_composite)
-
-
 _ERROR = composite("error", register(Error, 0x1D, "amqp:error:list", SYMBOL, STRING, FIELDS))
 _DELIVERY_STATE = composite(
     "delivery-state",
@@ -508,7 +324,7 @@ _PERFORMATIVES = by_descriptor(
 )
 
 
-def decode_performative(data: values.Buffer, offset: int = 0) -> tuple[Performative, int]:
+def decode_performative(data: Buffer, offset: int = 0) -> tuple[Performative, int]:
     """Return the performative that begins at an offset, and where it ends: there a transfer's payload begins.
 
     Raises:
@@ -517,9 +333,13 @@ def decode_performative(data: values.Buffer, offset: int = 0) -> tuple[Performat
     if not isinstance(data, bytes):
         data = bytes(data)
     try:
+        if data[offset] == 0x00 and data[offset + 1] == 0x53:
+            layout = _PERFORMATIVES.get(data[offset + 2])
+            if layout is not None:
+                return decode_fields(layout, data, offset + 3, 0)
         descriptor, start = read_descriptor(data, offset)
         return decode_fields(find_layout(_PERFORMATIVES, descriptor, offset), data, start, 0)
-    except values.MALFORMED as error:
+    except MALFORMED as error:
         raise AmqpDecodeError(f"Malformed performative at byte {offset}: {error}") from error
 
 

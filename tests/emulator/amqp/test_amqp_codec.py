@@ -13,6 +13,7 @@ from azure.servicebus._pyamqp import _encode as servicebus_encode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fastapi_azure_pool.emulator.amqp.decoding import skip
 from fastapi_azure_pool.emulator.amqp.values import (
     AmqpDecodeError,
     Array,
@@ -33,7 +34,6 @@ from fastapi_azure_pool.emulator.amqp.values import (
     decode,
     encode,
     encode_into,
-    skip,
 )
 from tests.emulator.amqp.amqp_values import (
     as_the_sdks_read,

@@ -11,17 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fastapi_azure_pool.emulator.amqp.decoding import MAX_PAIRS_WITH_UUID_KEYS, MAX_ZERO_WIDTH_ITEMS
 from fastapi_azure_pool.emulator.amqp.frames import FrameDecoder, encode_frame
 from fastapi_azure_pool.emulator.amqp.message import Message, Sections, data_sections, decode_message, encode_message
 from fastapi_azure_pool.emulator.amqp.performatives import decode_performative, encode_performative
-from fastapi_azure_pool.emulator.amqp.values import (
-    MAX_PAIRS_WITH_UUID_KEYS,
-    MAX_ZERO_WIDTH_ITEMS,
-    AmqpDecodeError,
-    Array,
-    decode,
-    encode,
-)
+from fastapi_azure_pool.emulator.amqp.values import AmqpDecodeError, Array, decode, encode
 from tests.emulator.amqp.amqp_performatives import PERFORMATIVES, any_pair
 from tests.emulator.amqp.amqp_values import values
 
