@@ -45,7 +45,7 @@ from tests.emulator.amqp.amqp_values import (
 )
 
 # a busy machine is no failure
-no_deadline = settings(deadline=None, max_examples=200)
+no_deadline = settings(deadline=None, max_examples=100)
 
 ENCODERS = pytest.mark.parametrize("sdk", [eventhub_encode, servicebus_encode], ids=["eventhub", "servicebus"])
 DECODERS = pytest.mark.parametrize("sdk", [eventhub_decode, servicebus_decode], ids=["eventhub", "servicebus"])

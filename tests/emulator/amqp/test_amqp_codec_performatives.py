@@ -53,7 +53,7 @@ from tests.emulator.amqp.amqp_performatives import PERFORMATIVES, TWINS, any_pai
 from tests.emulator.amqp.amqp_values import as_the_sdks_read, form, plain_form
 
 # a busy machine is no failure
-no_deadline = settings(deadline=None, max_examples=150)
+no_deadline = settings(deadline=None, max_examples=80)
 
 # One of each, with what the standard demands and nothing more: descriptor, number of fields.
 LEAST: list[tuple[Any, int, int]] = [

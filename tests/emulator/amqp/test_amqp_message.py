@@ -54,7 +54,7 @@ from tests.emulator.amqp.amqp_values import (
 )
 
 # a busy machine is no failure
-no_deadline = settings(deadline=None, max_examples=50)
+no_deadline = settings(deadline=None, max_examples=40)
 
 ENCODERS = pytest.mark.parametrize("sdk", [eventhub_encode, servicebus_encode], ids=["eventhub", "servicebus"])
 DECODERS = pytest.mark.parametrize("sdk", [eventhub_decode, servicebus_decode], ids=["eventhub", "servicebus"])
