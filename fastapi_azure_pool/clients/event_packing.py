@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fastapi_azure_pool.clients.amqp.encoding import encode_members_once
+from fastapi_azure_pool.clients.event_sending import check_without_size
 from fastapi_azure_pool.clients.extras import extra
-from fastapi_azure_pool.clients.transfers import Outcome, OutcomeKind, Packing
+from fastapi_azure_pool.clients.transfers import TOO_LARGE, Outcome, OutcomeKind, Packing
 from fastapi_azure_pool.errors import MessageTooLarge, SendError, SendInterrupted, SendRejected, SendTimedOut
 
 with extra("eventhub"):
@@ -48,12 +49,14 @@ class EventPacking(Packing[Any]):
         try:
             batch.add(item)
         except ValueError as error:
-            if is_first:
-                raise MessageTooLarge(
-                    f"the event is larger than the {batch.max_size_in_bytes} bytes that event hub {self.entity} takes: store the"
-                    " content elsewhere, in a blob for example, and send where it is"
-                ).like(EventDataSendError(str(error))) from error
-            return False
+            if not is_first:
+                return False
+            check_without_size(item, batch)
+            raise MessageTooLarge(
+                f"the event is larger than the {batch.max_size_in_bytes} bytes that event hub {self.entity} takes: store the"
+                " content elsewhere, in a blob for example, and send where it is",
+                condition=TOO_LARGE,
+            ).like(EventDataSendError(str(error))) from error
         return True
 
     def payload(self, batch: EventDataBatch) -> EventDataBatch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -20,6 +21,8 @@ Body: TypeAlias = "bytes | str"
 Event: TypeAlias = "EventData | AmqpAnnotatedMessage"
 Key: TypeAlias = "tuple[str | None, str | None]"
 """A partition's id and a partition key; at most one of them."""
+
+_PARTITION_KEY = b"x-opt-partition-key"
 
 
 class SendsEvents(ABC):
@@ -54,9 +57,7 @@ class SendsEvents(ABC):
             raise TypeError(
                 f"event must be an EventData, not {type(event).__name__}: send_event() takes bytes and text"
             )
-        own_key = getattr(event, "partition_key", None)
-        if isinstance(own_key, bytes):
-            own_key = own_key.decode()
+        own_key = _own_key(event)
         if own_key and partition_key and own_key != partition_key:
             raise ValueError(
                 f"partition_key={partition_key!r} and the event's own {own_key!r} differ: give one of them"
@@ -86,9 +87,11 @@ class SendsEvents(ABC):
             raise TypeError("events_list must be several events: send_event() takes one")
         batch = await self.create_batch(partition_key=partition_key, partition_id=partition_id)
         for count, event in enumerate(events_list, 1):
+            made = make_event(event)
             try:
-                batch.add(make_event(event))
+                batch.add(made)
             except ValueError as error:
+                check_without_size(made, batch)
                 raise MessageTooLarge(
                     f"event {count} does not fit any more into a batch of {batch.max_size_in_bytes} bytes, and nothing was sent:"
                     " send fewer at once, or each with send_event()"
@@ -142,6 +145,33 @@ def make_event(body: object) -> EventData:
             f"an event must be bytes or text, not {type(body).__name__}: json.dumps() makes text of most things"
         )
     return EventData(body)
+
+
+def check_without_size(event: Event, batch: EventDataBatch) -> None:
+    """Find out whether it is the size of an event that keeps it out of a batch: the SDK raises ValueError for other things too.
+
+    Raises:
+        ValueError: What is wrong with it besides.
+    """
+    key = batch._partition_key  # noqa: SLF001 - it has no public name
+    EventDataBatch(max_size_in_bytes=sys.maxsize, partition_key=key).add(event)
+
+
+def _own_key(event: Event) -> str | None:
+    """Give the partition key that is in an event already, and write it as the SDK's batches compare it.
+
+    In a received event it is bytes, and in a raw message its name may be a text.
+    """
+    message = event.raw_amqp_message if isinstance(event, EventData) else event
+    annotations: Any = message.annotations
+    if not annotations:
+        return None
+    key = annotations.pop(_PARTITION_KEY.decode(), None) or annotations.get(_PARTITION_KEY)
+    if isinstance(key, bytes):
+        key = key.decode()
+    if key is not None:
+        annotations[_PARTITION_KEY] = key
+    return None if key is None else str(key)
 
 
 def make_key(partition_id: object, partition_key: object) -> Key:

@@ -11,6 +11,7 @@ import pytest
 
 from fastapi_azure_pool.emulator import Emulator
 from tests.clients.credentials import CountingCredential
+from tests.clients.messaging import Hub, Messaging, Queue
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -76,3 +77,21 @@ async def azure_with_tls(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Emula
         for name, value in azure.environment.items():
             monkeypatch.setenv(name, value)
         yield azure
+
+
+@pytest.fixture
+async def amqp() -> AsyncIterator[Emulator]:
+    """An emulator with the hub "orders", the queue "work" and the topic "news" with its subscription "audit"."""
+    async with Emulator() as azure:
+        await azure.create_eventhub("orders")
+        await azure.create_queue("work")
+        await azure.create_topic("news")
+        await azure.create_subscription("news", "audit")
+        yield azure
+
+
+@pytest.fixture(params=[Hub, Queue], ids=["eventhub", "servicebus"])
+async def messaging(amqp: Emulator, request: pytest.FixtureRequest) -> Messaging:
+    """Event Hubs, and Service Bus, in an emulator."""
+    kind: type[Messaging] = request.param
+    return kind(amqp)
