@@ -30,7 +30,10 @@ class Topic(Entity):
         self.subscriptions: list[MessageQueue] = []
 
     def _enqueue(self, message: BrokeredMessage) -> None:
+        longest = self.settings.default_time_to_live_seconds
         for subscription in self.subscriptions:
             copy = message.copy()
             copy.enqueued_time = message.enqueued_time
+            if longest is not None and (copy.time_to_live is None or longest < copy.time_to_live):
+                copy.time_to_live = longest
             subscription.take(copy)

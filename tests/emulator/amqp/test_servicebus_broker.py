@@ -344,6 +344,14 @@ def test_a_topic_schedules_before_it_copies(broker: VirtualBroker) -> None:
     assert isinstance(topic, Topic)
 
 
+def test_a_topic_bounds_how_long_messages_live(broker: VirtualBroker) -> None:
+    """Its default time to live holds in every subscription."""
+    topic = broker.namespace.create_topic("news", EntitySettings(default_time_to_live_seconds=10))
+    news = broker.namespace.create_subscription("news", "all", EntitySettings())
+    topic.send([*sent(b"default"), *sent(b"longer", time_to_live=1000), *sent(b"shorter", time_to_live=5)])
+    assert [message.expires_at for message in news.messages()] == [START + 10, START + 10, START + 5]
+
+
 def test_entities_are_found_in_whatever_case(broker: VirtualBroker) -> None:
     """Addresses are compared as Azure does; dead letter queues and subscriptions take nothing from senders."""
     namespace = broker.namespace
