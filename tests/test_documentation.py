@@ -2,8 +2,9 @@
 
 The blocks of a page run one after another in one namespace, as if they stood in one file. The account that the pages use as their
 example, https://shop.documents.azure.com, stands for the emulator's, and azure-identity finds the emulator's token endpoint in the
-environment; nothing else is changed. If a page defines ``app``, it is started and must be healthy. A block that cannot run has the
-line ``<!-- not run: reason -->`` before it.
+environment. The namespace shop.servicebus.windows.net stands for that of an emulator without TLS, with its connection string in the
+place of the credential: with TLS the SDKs honour no port. Nothing else is changed. If a page defines ``app``, it is started and
+must be healthy. A block that cannot run has the line ``<!-- not run: reason -->`` before it.
 """
 
 from __future__ import annotations
@@ -29,6 +30,13 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 PAGES = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/**/*.md"))]
 EXAMPLE_ACCOUNT = "https://shop.documents.azure.com"
+NAME_ARGUMENTS = {
+    "ManagedAzureEventhubProducer": "eventhub_name",
+    "ManagedAzureServiceBusSender": "service_bus_queue_name",
+}
+EXAMPLE_NAMESPACE = re.compile(
+    rf'(?P<client>{"|".join(NAME_ARGUMENTS)})\(\s*"shop\.servicebus\.windows\.net", (?P<name>"\w+"), DefaultAzureCredential'
+)
 
 FENCE = re.compile(
     r"^(?P<indent> *)```(?P<language>[a-z]+)?(?P<rest>[^\n`]*)\n(?P<body>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL
@@ -58,49 +66,68 @@ def blocks_of(page: str) -> list[Block]:
     return found
 
 
-def run(name: str, page: str, account: str) -> dict[str, Any]:
-    """Run the Python blocks of a page's text with this account in the place of the example's; give what they have defined."""
+@dataclass(frozen=True)
+class Azure:
+    """What stands for the examples' account and namespace."""
+
+    cosmos_endpoint: str
+    connection_string: str
+
+
+def run(name: str, page: str, azure: Azure) -> dict[str, Any]:
+    """Run the Python blocks of a page's text with this Azure in the place of the example's; give what they have defined."""
     module = ModuleType(f"page:{name}")
+
+    def connect(match: re.Match[str]) -> str:
+        argument = NAME_ARGUMENTS[match["client"]]
+        return f"{match['client']}(connection_string={azure.connection_string!r}, {argument}={match['name']}"
+
     for block in blocks_of(page):
         if block.language == "python" and block.excuse is None:
             # The line numbers of a traceback are the page's.
-            source = "\n" * (block.line - 1) + block.text.replace(EXAMPLE_ACCOUNT, account)
-            exec(compile(source, name, "exec", dont_inherit=True), vars(module))
+            text = EXAMPLE_NAMESPACE.sub(connect, block.text.replace(EXAMPLE_ACCOUNT, azure.cosmos_endpoint))
+            exec(compile("\n" * (block.line - 1) + text, name, "exec", dont_inherit=True), vars(module))
     return vars(module)
 
 
 @pytest.fixture(scope="module")
-def azure() -> Iterator[Emulator]:
-    """An emulator with the container shop/orders, partitioned by the order's id, on an event loop of its own."""
-    azure = Emulator(tls=True)
+def emulators() -> Iterator[tuple[Emulator, Emulator]]:
+    """An emulator with TLS and the container shop/orders, partitioned by the order's id, and one for AMQP, on their own loop."""
+    with_tls, plain = Emulator(tls=True), Emulator()
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="emulator")
     thread.start()
 
     async def start() -> None:
-        await azure.create_cosmos_container("shop", "orders", partition_key="/id")
-        await azure.start()
+        await with_tls.create_cosmos_container("shop", "orders", partition_key="/id")
+        await plain.create_eventhub("orders")
+        await plain.create_queue("invoices")
+        await asyncio.gather(with_tls.start(), plain.start())
+
+    async def stop() -> None:
+        await asyncio.gather(with_tls.stop(), plain.stop())
 
     asyncio.run_coroutine_threadsafe(start(), loop).result(10)
-    yield azure
-    asyncio.run_coroutine_threadsafe(azure.stop(), loop).result(10)
+    yield with_tls, plain
+    asyncio.run_coroutine_threadsafe(stop(), loop).result(10)
     loop.call_soon_threadsafe(loop.stop)
     thread.join(10)
     loop.close()
 
 
 @pytest.fixture
-def account(azure: Emulator, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The emulator's account, with its token endpoint in the environment."""
-    for name, value in azure.environment.items():
+def azure(emulators: tuple[Emulator, Emulator], monkeypatch: pytest.MonkeyPatch) -> Azure:
+    """The emulators' account and namespace, with their token endpoint in the environment."""
+    with_tls, plain = emulators
+    for name, value in with_tls.environment.items():
         monkeypatch.setenv(name, value)
-    return azure.cosmos_endpoint.rstrip("/")
+    return Azure(with_tls.cosmos_endpoint.rstrip("/"), plain.servicebus_connection_string)
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_python_block_of_a_page_runs(page: str, account: str) -> None:
+def test_every_python_block_of_a_page_runs(page: str, azure: Azure) -> None:
     """The blocks of a page run in order, and the application that they define, if any, starts and is healthy."""
-    defined = run(page, (ROOT / page).read_text(), account)
+    defined = run(page, (ROOT / page).read_text(), azure)
     app = defined.get("app")
     if app is not None:
         with TestClient(app) as http:
@@ -110,18 +137,19 @@ def test_every_python_block_of_a_page_runs(page: str, account: str) -> None:
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/index.md"])
-def test_the_first_example_stores_an_order(page: str, account: str) -> None:
+def test_the_first_example_stores_an_order(page: str, azure: Azure) -> None:
     """The application of the first example stores the order that it is sent, over the connection that was open before."""
-    app = run(page, (ROOT / page).read_text(), account)["app"]
+    app = run(page, (ROOT / page).read_text(), azure)["app"]
     with TestClient(app) as http:
         answer = http.post("/orders", json={"id": page.replace("/", "-"), "total": 12})
         assert (answer.status_code, answer.json()["total"]) == (200, 12)
         assert http.get("/health/pools/orders").json()["totals"]["opened"] == 1
+        assert http.get("/health/pools/events").json()["totals"]["opened"] == 1
 
 
-def test_the_quick_start_s_routes_answer(account: str) -> None:
+def test_the_quick_start_s_routes_answer(azure: Azure) -> None:
     """The quick start's application writes an order, reads it, and counts the orders outside a request."""
-    defined = run("docs/quickstart.md", (ROOT / "docs/quickstart.md").read_text(), account)
+    defined = run("docs/quickstart.md", (ROOT / "docs/quickstart.md").read_text(), azure)
     app = defined["app"]
     with TestClient(app) as http:
         assert http.put("/orders/quick", json={"total": 12}).status_code == 200
@@ -135,11 +163,11 @@ def test_the_quick_start_s_routes_answer(account: str) -> None:
         assert http.portal.call(defined["count_orders"], app) >= 1
 
 
-def test_the_documented_health_document_has_the_fields_that_are_answered(account: str) -> None:
+def test_the_documented_health_document_has_the_fields_that_are_answered(azure: Azure) -> None:
     """The JSON that the configuration page shows for GET /health/pools has the fields, and kinds of values, of an answer."""
     shown = [block for block in blocks_of((ROOT / "docs/configuration.md").read_text()) if block.language == "json"]
     documented = json.loads(shown[0].text)
-    app = run("docs/index.md", (ROOT / "docs/index.md").read_text(), account)["app"]
+    app = run("docs/quickstart.md", (ROOT / "docs/quickstart.md").read_text(), azure)["app"]
     with TestClient(app) as http:
         answered = http.get("/health/pools").json()
     assert shape(documented) == shape(answered)
@@ -174,10 +202,10 @@ def test_the_runner_finds_fails_and_leaves_out() -> None:
         ("python", 15, "needs an account"),
         ("console", 19, None),
     ]
-    defined = run("page.md", page, "https://here")
+    defined = run("page.md", page, Azure("https://here", ""))
     assert (defined["first"], defined["second"]) == ("https://here", "https://here/x")
     with pytest.raises(ZeroDivisionError) as raised:
-        run("page.md", "text\n\n```python\n1 / 0\n```\n", "")
+        run("page.md", "text\n\n```python\n1 / 0\n```\n", Azure("", ""))
     assert (raised.traceback[-1].path, raised.traceback[-1].lineno) == ("page.md", 3)
 
 
