@@ -10,29 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi_azure_pool.emulator.amqp.authorization import Grants
 from fastapi_azure_pool.emulator.amqp.frames import (
-    AMQP_HEADER,
     MIN_MAX_FRAME_SIZE,
-    SASL_HEADER,
+    AmqpFramingError,
     Frame,
     FrameDecoder,
     encode_frame,
 )
+from fastapi_azure_pool.emulator.amqp.handshake import Handshake, HandshakeState
 from fastapi_azure_pool.emulator.amqp.node import Node, Refused
 from fastapi_azure_pool.emulator.amqp.operations import Operations
 from fastapi_azure_pool.emulator.amqp.performatives import (
-    Attach,
     Begin,
     Close,
-    Detach,
-    Disposition,
     End,
     Error,
-    Flow,
     Open,
-    SaslInit,
-    Transfer,
 )
-from fastapi_azure_pool.emulator.amqp.sasl import SaslLayer
 from fastapi_azure_pool.emulator.amqp.session import Session, SessionError
 from fastapi_azure_pool.emulator.amqp.values import AmqpDecodeError
 from fastapi_azure_pool.emulator.fault import FaultKind
@@ -58,13 +51,11 @@ _LINGER_SECONDS = 1.0
 class ConnectionState(IntEnum):
     """The states in their order; one may be skipped, none comes back."""
 
-    HEADER = 0
-    SASL = 1
-    AMQP_HEADER = 2
-    OPENING = 3
-    OPEN = 4
-    CLOSING = 5
-    LOST = 6
+    HANDSHAKE = 0
+    OPENING = 1
+    OPEN = 2
+    CLOSING = 3
+    LOST = 4
 
 
 class ProtocolViolation(Exception):
@@ -95,11 +86,10 @@ class AmqpConnection(asyncio.Protocol):
         self.is_paused = False
         self.max_payload = MIN_MAX_FRAME_SIZE - _TRANSFER_OVERHEAD
         self._loop = asyncio.get_running_loop()
-        self._state = ConnectionState.HEADER
+        self._state = ConnectionState.HANDSHAKE
         self._transport: asyncio.Transport | None = None
-        self._sasl = SaslLayer(server.access)
+        self._handshake = Handshake(server.access)
         self._decoder = FrameDecoder(MAX_FRAME_SIZE)
-        self._pending = b""
         self._out: list[bytes] = []
         self._is_flushing = False
         self._held: deque[Frame] | None = None
@@ -108,16 +98,12 @@ class AmqpConnection(asyncio.Protocol):
         self._timers: set[asyncio.TimerHandle] = set()
         self._last_received = self._last_sent = self._loop.time()
         self._send_every: float | None = None
-        self._take: dict[type, Callable[[int, Any, bytes], None]] = {
-            Transfer: self._take_transfer,
-            Flow: self._take_flow,
-            Disposition: self._take_disposition,
-            Attach: self._take_attach,
-            Detach: self._take_detach,
-            Begin: self._take_begin,
-            End: self._take_end,
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._take: dict[type, Callable[[int, Any], None]] = {
             Open: self._take_open,
             Close: self._take_close,
+            Begin: self._take_begin,
+            End: self._take_end,
         }
 
     @property
@@ -166,13 +152,15 @@ class AmqpConnection(asyncio.Protocol):
         self._last_received = self._loop.time()
         self._is_flushing = True  # one write for all that they cause
         try:
-            if self._state < ConnectionState.OPENING:
-                data = self._begin(data)
+            if self._state is ConnectionState.HANDSHAKE:
+                data = self._shake_hands(data)
             if data and ConnectionState.OPENING <= self._state < ConnectionState.LOST:
                 for frame in self._decoder.feed(data):
                     self._take_frame(frame)
                     if self._state is ConnectionState.LOST:
                         break
+        except AmqpFramingError as error:
+            self.close("amqp:connection:framing-error", str(error))
         except AmqpDecodeError as error:
             self.close("amqp:decode-error", str(error))
         except ProtocolViolation as error:
@@ -210,8 +198,8 @@ class AmqpConnection(asyncio.Protocol):
             self.write(encode_frame(0, Close(Error(condition, description))))
         self._linger()
 
-    def later(self, seconds: float, callback: Callable[[], None]) -> None:
-        """Call back after a time, unless the connection is lost by then."""
+    def later(self, seconds: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
+        """Call back after a time, unless the connection is lost by then or the timer that this returns is cancelled."""
         timer: asyncio.TimerHandle
 
         def call() -> None:
@@ -220,6 +208,7 @@ class AmqpConnection(asyncio.Protocol):
 
         timer = self._loop.call_later(seconds, call)
         self._timers.add(timer)
+        return timer
 
     def time(self) -> float:
         """Return the event loop's time."""
@@ -275,55 +264,20 @@ class AmqpConnection(asyncio.Protocol):
         """Return the links of all its sessions."""
         return [link for session in self.sessions.values() for link in session.links.values()]
 
-    # protocol headers and SASL
-
-    def _begin(self, data: bytes) -> bytes:
-        """Take what comes before the first frame; return what comes after it."""
-        data = self._pending + data
-        self._pending = b""
-        while data:
-            if self._state is ConnectionState.SASL:
-                size = int.from_bytes(data[:4], "big") if len(data) >= 4 else 8
-                if not 8 <= size <= MIN_MAX_FRAME_SIZE:
-                    raise AmqpDecodeError(f"A SASL frame of {size} bytes; they have 8 to {MIN_MAX_FRAME_SIZE}")
-                if len(data) < size:
-                    break
-                for frame in FrameDecoder(MIN_MAX_FRAME_SIZE).feed(data[:size]):
-                    if not isinstance(frame.performative, SaslInit):
-                        raise AmqpDecodeError("The client's SASL frame is a sasl-init")
-                    self._take_sasl_init(frame.performative)
-                data = data[size:]
-            elif self._state in {ConnectionState.HEADER, ConnectionState.AMQP_HEADER}:
-                expected = SASL_HEADER if self._state is ConnectionState.HEADER else AMQP_HEADER
-                # at the first byte that differs it is clear that it is another protocol
-                if not expected.startswith(data[:8]):
-                    self.write(expected)
-                    self._linger()
-                    return b""
-                if len(data) < 8:
-                    break
-                self.write(expected)
-                data = data[8:]
-                if self._state is ConnectionState.AMQP_HEADER:
-                    self._state = ConnectionState.OPENING
-                    return data
-                self._state = ConnectionState.SASL
-                self.write(self._sasl.offer())
-            else:
-                return b""
-        self._pending = data
-        return b""
-
-    def _take_sasl_init(self, init: SaslInit) -> None:
-        self.write(self._sasl.answer(init))
-        if self._sasl.is_accepted:
-            self._state = ConnectionState.AMQP_HEADER
-            if self._sasl.is_authorized:
-                self.grants.add("", None)
-        else:
-            self._linger()
-
     # frames
+
+    def _shake_hands(self, data: bytes) -> bytes:
+        """Take what comes before the first frame; return what comes after it."""
+        answer, rest = self._handshake.take(data)
+        if answer:
+            self.write(answer)
+        if self._handshake.state is HandshakeState.DONE:
+            self._state = ConnectionState.OPENING
+            if self._handshake.is_authorized:
+                self.grants.add("", None)
+        elif self._handshake.state is HandshakeState.REFUSED:
+            self._linger()
+        return rest
 
     def _take_frame(self, frame: Frame) -> None:
         if self._held is not None:
@@ -336,17 +290,20 @@ class AmqpConnection(asyncio.Protocol):
             if isinstance(performative, Close):
                 self._close_transport()
             return
-        take = self._take.get(type(performative))
-        if take is None:
-            raise AmqpDecodeError(f"{type(performative).__name__} is no frame of a connection")
         if self._state is ConnectionState.OPENING and not isinstance(performative, (Open, Close)):
             raise ProtocolViolation("amqp:illegal-state", f"{type(performative).__name__} came before the open.")
-        try:
-            take(frame.channel, performative, frame.payload)
-        except SessionError as error:
-            self.sessions[frame.channel].end(error.error)
+        take = self._take.get(type(performative))
+        if take is not None:
+            take(frame.channel, performative)
+            return
+        session = self._session(frame.channel)
+        if session is not None and not session.is_ended:
+            try:
+                session.take(performative, frame.payload)
+            except SessionError as error:
+                session.end(error.error)
 
-    def _take_open(self, channel: int, performative: Open, _payload: bytes) -> None:
+    def _take_open(self, channel: int, performative: Open) -> None:
         if self._state is not ConnectionState.OPENING:
             raise ProtocolViolation("amqp:illegal-state", "The connection is open already.")
         if channel != 0:
@@ -380,7 +337,7 @@ class AmqpConnection(asyncio.Protocol):
             )
         )
 
-    def _take_close(self, _channel: int, _performative: Close, _payload: bytes) -> None:
+    def _take_close(self, _channel: int, _performative: Close) -> None:
         self.operations.close(self._answer_close)
 
     def _answer_close(self) -> None:
@@ -389,7 +346,7 @@ class AmqpConnection(asyncio.Protocol):
         self.write(encode_frame(0, Close()))
         self._close_transport()
 
-    def _take_begin(self, channel: int, performative: Begin, _payload: bytes) -> None:
+    def _take_begin(self, channel: int, performative: Begin) -> None:
         if channel > CHANNEL_MAX:
             raise ProtocolViolation("amqp:connection:framing-error", f"The channel {channel} is above {CHANNEL_MAX}.")
         if channel in self.sessions:
@@ -405,7 +362,7 @@ class AmqpConnection(asyncio.Protocol):
         self._answer_begin(channel, Begin(next_outgoing_id=0, incoming_window=0, outgoing_window=0))
         self.sessions[channel].end(Error(condition, description))
 
-    def _take_end(self, channel: int, _performative: End, _payload: bytes) -> None:
+    def _take_end(self, channel: int, _performative: End) -> None:
         session = self._session(channel)
         if session is not None:
             self.operations.end(partial(self._answer_end, channel, session))
@@ -414,31 +371,6 @@ class AmqpConnection(asyncio.Protocol):
         session.end()
         if self.sessions.get(channel) is session:
             del self.sessions[channel]
-
-    def _take_attach(self, channel: int, performative: Attach, _payload: bytes) -> None:
-        session = self._session(channel)
-        if session is not None and not session.is_ended:
-            session.take_attach(performative)
-
-    def _take_detach(self, channel: int, performative: Detach, _payload: bytes) -> None:
-        session = self._session(channel)
-        if session is not None and not session.is_ended:
-            session.take_detach(performative)
-
-    def _take_flow(self, channel: int, performative: Flow, _payload: bytes) -> None:
-        session = self._session(channel)
-        if session is not None and not session.is_ended:
-            session.take_flow(performative)
-
-    def _take_transfer(self, channel: int, performative: Transfer, payload: bytes) -> None:
-        session = self._session(channel)
-        if session is not None and not session.is_ended:
-            session.take_transfer(performative, payload)
-
-    def _take_disposition(self, channel: int, performative: Disposition, _payload: bytes) -> None:
-        session = self._session(channel)
-        if session is not None and not session.is_ended:
-            session.take_disposition(performative)
 
     def _session(self, channel: int) -> Session | None:
         session = self.sessions.get(channel)
@@ -488,7 +420,10 @@ class AmqpConnection(asyncio.Protocol):
                 self.write(encode_frame(0, None))
                 self._last_sent = now
             due = min(due, self._last_sent + self._send_every)
-        self.later(max(due - now, 0.001), self._watch_idleness)
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+            self._timers.discard(self._idle_timer)
+        self._idle_timer = self.later(max(due - now, 0.001), self._watch_idleness)
 
     def _guarded(self, callback: Callable[[], None]) -> None:
         """Call back, and let what is wrong end a session or the connection, as it does for frames."""

@@ -35,6 +35,10 @@ _read_header = _HEADER.unpack_from
 _SASL_PERFORMATIVES = frozenset({SaslMechanisms, SaslInit, SaslChallenge, SaslResponse, SaslOutcome})
 
 
+class AmqpFramingError(AmqpDecodeError):
+    """Bytes that are no frame: not what is in it is wrong, but its own header."""
+
+
 @dataclass(slots=True)
 class Frame:
     """One frame; without a performative it is empty and says only that its sender lives."""
@@ -99,14 +103,14 @@ class FrameDecoder:
         while length - offset >= 8:
             size, doff, kind, channel = _read_header(data, offset)
             if size < 8 or size > self.max_frame_size:
-                raise AmqpDecodeError(f"A frame of {size} bytes; this end takes 8 to {self.max_frame_size}")
+                raise AmqpFramingError(f"A frame of {size} bytes; this end takes 8 to {self.max_frame_size}")
             if length - offset < size:
                 self._needed = size
                 break
             if doff < 2 or doff * 4 > size:
-                raise AmqpDecodeError(f"A frame of {size} bytes whose body begins at byte {doff * 4}")
+                raise AmqpFramingError(f"A frame of {size} bytes whose body begins at byte {doff * 4}")
             if kind > _SASL_TYPE:
-                raise AmqpDecodeError(f"A frame of the unknown type {kind}")
+                raise AmqpFramingError(f"A frame of the unknown type {kind}")
             start, offset = offset + doff * 4, offset + size
             yield _frame(data, start, offset, channel, is_sasl=kind == _SASL_TYPE)
         else:

@@ -6,7 +6,9 @@ from collections import deque
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
-from fastapi_azure_pool.emulator.amqp.node import Node, Outcome, Refused, rejected
+from fastapi_azure_pool.emulator.amqp.accepting import encode_accepted
+from fastapi_azure_pool.emulator.amqp.deliveries import IncomingDelivery, OutgoingDelivery
+from fastapi_azure_pool.emulator.amqp.node import ACCEPTED, Node, Outcome, Refused, rejected
 from fastapi_azure_pool.emulator.amqp.performatives import Attach, Detach, Disposition, Error, Flow, Rejected
 from fastapi_azure_pool.emulator.amqp.values import AmqpDecodeError, Described
 
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from fastapi_azure_pool.emulator.amqp.session import Session
+
+__all__ = ["IncomingDelivery", "IncomingLink", "Link", "LinkState", "OutgoingDelivery", "OutgoingLink"]
 
 # How many messages a client may have on their way to one link; Azure grants as many.
 GRANTED_CREDIT = 1000
@@ -28,54 +32,6 @@ class LinkState(IntEnum):
     OPENING = 0
     OPEN = 1
     CLOSED = 2
-
-
-class IncomingDelivery:
-    """One message or batch that a client sent.
-
-    Attributes:
-        link: Where it came in.
-        delivery_id: Its number in the session.
-        tag: What the client calls it.
-        message_format: 0, or message.BATCH_FORMAT.
-        payload: Its bytes: encoded sections.
-        is_settled: Whether nobody waits for its outcome (any more).
-    """
-
-    __slots__ = ("delivery_id", "is_settled", "link", "message_format", "payload", "tag")
-
-    def __init__(
-        self, link: IncomingLink, delivery_id: int, tag: bytes, message_format: int, *, is_settled: bool
-    ) -> None:
-        self.link = link
-        self.delivery_id = delivery_id
-        self.tag = tag
-        self.message_format = message_format
-        self.is_settled = is_settled
-        self.payload = b""
-
-    def settle(self, outcome: Outcome) -> None:
-        """Tell the client what became of it; only the first call counts."""
-        self.link.settle(self, outcome)
-
-
-class OutgoingDelivery:
-    """One message that a client has received and not decided about.
-
-    Attributes:
-        link: Where it went out.
-        delivery_id: Its number in the session.
-        tag: What the node calls it; on Service Bus the 16 bytes of its lock token.
-        context: What the node gave along with it.
-    """
-
-    __slots__ = ("context", "delivery_id", "link", "tag")
-
-    def __init__(self, link: OutgoingLink, delivery_id: int, tag: bytes, context: Any) -> None:
-        self.link = link
-        self.delivery_id = delivery_id
-        self.tag = tag
-        self.context = context
 
 
 class Link:
@@ -277,7 +233,10 @@ class IncomingLink(Link):
             delivery.is_settled = True
             if self.state is LinkState.OPEN:
                 number = delivery.delivery_id
-                self.session.send(Disposition(role=True, first=number, last=number, settled=True, state=outcome))
+                if outcome is ACCEPTED:
+                    self.session.connection.write(encode_accepted(self.session.channel, number))
+                else:
+                    self.session.send(Disposition(role=True, first=number, last=number, settled=True, state=outcome))
         self.replenish()
 
     def forget(self, delivery: IncomingDelivery) -> None:

@@ -196,7 +196,24 @@ class Session:
             if isinstance(link, OutgoingLink) and link.credit > 0:
                 link.feed()
 
-    def take_attach(self, attach: Attach) -> None:
+    def take(self, performative: Performative, payload: bytes) -> None:
+        """Take a frame of the client.
+
+        Raises:
+            SessionError: It ends the session.
+        """
+        if isinstance(performative, Transfer):
+            self._take_transfer(performative, payload)
+        elif isinstance(performative, Flow):
+            self._take_flow(performative)
+        elif isinstance(performative, Disposition):
+            self._take_disposition(performative)
+        elif isinstance(performative, Attach):
+            self._take_attach(performative)
+        elif isinstance(performative, Detach):
+            self._take_detach(performative)
+
+    def _take_attach(self, attach: Attach) -> None:
         """Attach a link, or refuse it."""
         if attach.handle in self.links:
             raise SessionError("amqp:session:handle-in-use", f"The handle {attach.handle} is in use.")
@@ -223,7 +240,7 @@ class Session:
         except Refused as refusal:
             link.refuse(refusal.condition, refusal.description)
 
-    def take_flow(self, flow: Flow) -> None:
+    def _take_flow(self, flow: Flow) -> None:
         """Take a flow: the client's window, and a link's credit."""
         known = flow.next_incoming_id if flow.next_incoming_id is not None else 0
         window = (known + flow.incoming_window - self._next_outgoing_id) & _MASK
@@ -243,7 +260,7 @@ class Session:
         if was_shut and self.can_send:
             self.feed_links()
 
-    def take_transfer(self, transfer: Transfer, payload: bytes) -> None:
+    def _take_transfer(self, transfer: Transfer, payload: bytes) -> None:
         """Take a part of a message, or all of it."""
         self._next_incoming_id = (self._next_incoming_id + 1) & _MASK
         self._incoming_window -= 1
@@ -258,7 +275,7 @@ class Session:
         if self._incoming_window < _WINDOW // 2 and not self.is_ended:
             self.send_flow()
 
-    def take_disposition(self, disposition: Disposition) -> None:
+    def _take_disposition(self, disposition: Disposition) -> None:
         """Take the client's decision about messages that it received."""
         if not disposition.role:
             return  # a client that settles what it sent: all of that is settled here
@@ -279,7 +296,7 @@ class Session:
             delivery = self.unsettled.pop(number)
             self.connection.operations.disposition(delivery, state, is_settled=is_settled)
 
-    def take_detach(self, detach: Detach) -> None:
+    def _take_detach(self, detach: Detach) -> None:
         """Take a link back."""
         link = self._find_link(detach.handle)
         if link is not None:
