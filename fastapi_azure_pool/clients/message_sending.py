@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
@@ -65,7 +66,7 @@ class SendsMessages(ABC):
             )
         if not delay >= 0:
             raise ValueError(f"delay must be a number of seconds of at least 0, not {delay!r}")
-        message = ServiceBusMessage(msg, message_id=unique_msg_id, **msg_kwargs)
+        message = _make(msg, message_id=unique_msg_id, **msg_kwargs)
         if not delay:
             await self._deliver(message, (message.session_id, message.partition_key))
             return []
@@ -170,6 +171,11 @@ class SendsMessages(ABC):
 
 _TEXT: tuple[type, ...] = (str, bytes)
 _SINGLE = (ServiceBusMessage, AmqpAnnotatedMessage, Mapping)
+_ARGUMENTS = frozenset(
+    parameter.name
+    for parameter in inspect.signature(ServiceBusMessage).parameters.values()
+    if parameter.kind is parameter.KEYWORD_ONLY
+)
 
 
 def _is_several(message: object) -> TypeGuard[Iterable[Message]]:
@@ -180,10 +186,18 @@ def _message(message: object) -> Made:
     if isinstance(message, (ServiceBusMessage, AmqpAnnotatedMessage)):
         return message
     if isinstance(message, Mapping):
-        return ServiceBusMessage(**message)
+        return _make(**message)
     raise TypeError(
         f"a message must be a ServiceBusMessage, not {type(message).__name__}: send_message() takes text and bytes"
     )
+
+
+def _make(body: Any, **arguments: Any) -> ServiceBusMessage:
+    """Make a message; the SDK would drop arguments that it does not know without a word."""
+    unknown = arguments.keys() - _ARGUMENTS
+    if unknown:
+        raise TypeError(f"ServiceBusMessage has no argument {min(unknown)!r}; it has {', '.join(sorted(_ARGUMENTS))}")
+    return ServiceBusMessage(body, **arguments)
 
 
 def _key(message: Made) -> Key:

@@ -95,3 +95,15 @@ async def messaging(amqp: Emulator, request: pytest.FixtureRequest) -> Messaging
     """Event Hubs, and Service Bus, in an emulator."""
     kind: type[Messaging] = request.param
     return kind(amqp)
+
+
+@pytest.fixture
+def hub(amqp: Emulator) -> Hub:
+    """Event Hubs in an emulator."""
+    return Hub(amqp)
+
+
+@pytest.fixture
+def queue(amqp: Emulator) -> Queue:
+    """Service Bus in an emulator."""
+    return Queue(amqp)
