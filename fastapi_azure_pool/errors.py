@@ -6,7 +6,6 @@ one, is the exception's ``__cause__``. All of them survive ``pickle`` and ``copy
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
@@ -178,8 +177,12 @@ class SendError(PoolError):
         return both  # type: ignore[return-value]  # a subclass of this error's class, made just now
 
     def __reduce__(self) -> tuple[Any, ...]:
-        ours, theirs = getattr(type(self), "_halves", (type(self), None))
-        return _restore_both, (ours, theirs, self.args, {"pool": self.pool, **_own_data(self)})
+        halves: tuple[type[SendError], type[BaseException]] | None = getattr(self, "_halves", None)
+        if halves is None:
+            return super().__reduce__()
+        # What the SDK keeps of tracebacks and live objects cannot be carried along.
+        data = {name: value for name, value in vars(self).items() if isinstance(value, _PORTABLE)}
+        return _restore_both, (*halves, self.args, data)
 
     def __str__(self) -> str:
         return str(self.args[0])
@@ -211,28 +214,24 @@ class MessageTooLarge(SendRejected, ValueError):
     """It is larger than the service takes."""
 
 
-@cache
+_KINDS: dict[tuple[type[SendError], type[BaseException]], type[SendError]] = {}
+
+
 def _both(ours: type[SendError], theirs: type[BaseException]) -> type[SendError]:
-    """Give the class of errors that are of our type and of the SDK's, under our name."""
+    """Give the class of errors that are of our type and of the SDK's, under our name; always the same one."""
     if issubclass(ours, theirs):
         return ours
-    return type(
-        ours.__name__,
-        (ours, theirs),
-        {"__module__": ours.__module__, "__doc__": ours.__doc__, "_halves": (ours, theirs)},
-    )
-
-
-def _own_data(error: SendError) -> dict[str, Any]:
-    """Give the data that can be carried along: what the SDK keeps of tracebacks and live objects cannot."""
-    return {
-        name: value
-        for name, value in vars(error).items()
-        if value is None or isinstance(value, (bool, int, float, str))
-    }
+    kind = _KINDS.get((ours, theirs))
+    if kind is None:
+        namespace = {"__module__": ours.__module__, "__doc__": ours.__doc__, "_halves": (ours, theirs)}
+        kind = _KINDS[ours, theirs] = type(ours.__name__, (ours, theirs), namespace)
+    return kind
 
 
 def _restore_both(
-    ours: type[SendError], theirs: type[BaseException] | None, arguments: tuple[Any, ...], data: dict[str, Any]
+    ours: type[SendError], theirs: type[BaseException], arguments: tuple[Any, ...], data: dict[str, Any]
 ) -> PoolError:
-    return _restore(ours if theirs is None else _both(ours, theirs), arguments, data)
+    return _restore(_both(ours, theirs), arguments, data)
+
+
+_PORTABLE = (type(None), bool, int, float, str, bytes, list)

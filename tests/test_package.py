@@ -66,9 +66,18 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
     assert "cannot import name 'Missing'" in run("from fastapi_azure_pool import Missing").stderr
 
 
-@pytest.mark.parametrize("name", ["Cosmos", "ManagedCosmos"])
-@pytest.mark.parametrize("missing", ["azure.cosmos", "azure.cosmos.aio"])
-def test_a_missing_sdk_is_told_with_the_pip_command(name: str, missing: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "missing", "extra_name"),
+    [
+        ("Cosmos", "azure.cosmos", "cosmos"),
+        ("ManagedCosmos", "azure.cosmos.aio", "cosmos"),
+        ("Eventhub", "azure.eventhub", "eventhub"),
+        ("ManagedAzureEventhubProducer", "azure.eventhub.aio", "eventhub"),
+        ("AzureServiceBus", "azure.servicebus", "servicebus"),
+        ("ManagedAzureServiceBusSender", "azure.servicebus.aio", "servicebus"),
+    ],
+)
+def test_a_missing_sdk_is_told_with_the_pip_command(name: str, missing: str, extra_name: str) -> None:
     """Without a service's SDK, its names raise ImportError that says what to install; the others can be imported."""
     code = f"""
 import importlib.abc, sys
@@ -87,7 +96,7 @@ except ImportError as error:
 """
     done = run(code)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.strip() == f"{missing} is not installed: pip install 'fastapi-azure-pool[cosmos]'"
+    assert done.stdout.strip() == f"{missing} is not installed: pip install 'fastapi-azure-pool[{extra_name}]'"
 
 
 def test_only_a_missing_module_is_told_with_the_pip_command() -> None:

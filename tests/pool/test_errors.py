@@ -23,7 +23,25 @@ EVERY_ERROR = [
     errors.ConnectionFailed("orders", error="OSError", retry_after=2.5),
     errors.UnknownPool("order", ["orders", "events"]),
     errors.PoolsNotFound(),
+    errors.SendError("not confirmed", maybe_delivered=True, pool="events"),
+    errors.SendTimedOut("too late", maybe_delivered=True),
+    errors.SendInterrupted("cut", maybe_delivered=False),
+    errors.SendRejected("full", condition="amqp:resource-limit-exceeded"),
+    errors.MessageTooLarge("too large", condition="amqp:link:message-size-exceeded"),
 ]
+
+
+class SdkError(Exception):
+    """What an SDK raises: with arguments of its own, and with what cannot be pickled."""
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+        self.live = lambda: None
+
+
+class SdkBusyError(SdkError):
+    """A kind of it."""
 
 
 def test_every_error_is_here() -> None:
@@ -56,6 +74,9 @@ def test_errors_survive_pickle_and_copy(
         (errors.ConnectionsExhausted, TimeoutError),
         (errors.ConnectionFailed, ConnectionError),
         (errors.UnknownPool, LookupError),
+        (errors.SendTimedOut, TimeoutError),
+        (errors.SendInterrupted, ConnectionError),
+        (errors.MessageTooLarge, ValueError),
     ],
 )
 def test_errors_are_also_what_python_calls_them(error: type[errors.PoolError], bases: type[Exception]) -> None:
@@ -103,4 +124,37 @@ def test_data_is_kept_as_attributes() -> None:
     assert (exhausted.clients, exhausted.waiting, exhausted.last_error) == (3, 4, "OSError")
     assert failed.retry_after == 2.5
     assert (unknown.name, unknown.names) == ("order", ("events", "orders"))
-    assert [error.pool for error in EVERY_ERROR] == [*["orders"] * 5, "order", None]
+    assert [error.pool for error in EVERY_ERROR[:8]] == [*["orders"] * 5, "order", None, "events"]
+    assert [error.maybe_delivered for error in EVERY_ERROR if isinstance(error, errors.SendError)] == [
+        True,
+        True,
+        False,
+        False,
+        False,
+    ]
+
+
+@pytest.mark.parametrize("error", EVERY_ERROR[7:], ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))])
+def test_a_send_error_can_be_the_sdk_s_too(
+    error: errors.SendError, duplicate: Callable[[errors.SendError], errors.SendError]
+) -> None:
+    """It is caught by handlers written for either, has the data of both, and survives pickle and copy."""
+    cause = SdkBusyError("busy", status=503)
+    both = error.like(cause)
+    assert both.__cause__ is cause
+    assert type(both).__name__ == type(error).__name__
+    for each in (both, duplicate(both)):
+        assert isinstance(each, type(error))
+        assert isinstance(each, SdkError)
+        assert (str(each), each.args) == (str(error), error.args)
+        assert (each.maybe_delivered, each.status, each.pool) == (error.maybe_delivered, 503, error.pool)
+        assert getattr(each, "condition", None) == getattr(error, "condition", None)
+    assert type(duplicate(both)) is type(both)
+
+
+def test_one_class_serves_all_errors_of_two_kinds() -> None:
+    """Making an error the SDK's too makes no new class each time, and none where it is one already."""
+    first, second = (errors.SendTimedOut(text, maybe_delivered=True).like(SdkError("", status=1)) for text in "ab")
+    assert type(first) is type(second)
+    assert type(errors.MessageTooLarge("x").like(ValueError("y"))) is errors.MessageTooLarge
