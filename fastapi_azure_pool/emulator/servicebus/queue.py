@@ -67,8 +67,7 @@ class MessageQueue(Entity):
     # Receiving
 
     def wait(self, consumer: Consumer) -> None:
-        """Have a consumer served when there is something, until it stops waiting; after those who wait already."""
-        self._waiting.pop(consumer, None)
+        """Have a consumer served when there is something, until it stops waiting; those who wait already come first."""
         self._waiting[consumer] = None
 
     def stop_waiting(self, consumer: Consumer) -> None:

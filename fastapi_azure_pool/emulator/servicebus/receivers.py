@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi_azure_pool.emulator.amqp.performatives import Accepted, Error, Rejected, Released
 from fastapi_azure_pool.emulator.amqp.values import Long
-from fastapi_azure_pool.emulator.servicebus.errors import ServiceBusError, no_session_in_time, session_lock_lost
+from fastapi_azure_pool.emulator.servicebus.errors import (
+    ServiceBusError,
+    argument_error,
+    no_session_in_time,
+    session_lock_lost,
+)
 from fastapi_azure_pool.emulator.servicebus.wire import write_message
 
 if TYPE_CHECKING:
@@ -59,6 +64,8 @@ class Receiver(ABC):
             if message is None:
                 queue.wait(self)
                 return
+            # whoever has got something stands behind the others that wait
+            queue.stop_waiting(self)
             tag = message.lock_token if message.lock_token is not None else message.sequence_number.to_bytes(16)
             link.send(write_message(message), tag=tag, is_settled=deletes)
         queue.stop_waiting(self)
@@ -115,9 +122,12 @@ class SessionReceiver(Receiver):
         """Accept the link if the session can be locked; if there is none yet, wait for one.
 
         Raises:
-            ServiceBusError: Someone else has the session.
+            ServiceBusError: Someone else has the session, or its id is no text.
         """
-        if not self._accept(self._link.filters[SESSION_FILTER]):
+        session_id = self._link.filters[SESSION_FILTER]
+        if not isinstance(session_id, str | None):
+            raise argument_error("The session filter holds a session's id, or null for the next session.")
+        if not self._accept(session_id):
             self._queue.wait(self)
             milliseconds = self._link.properties.get(_TIMEOUT)
             seconds = milliseconds / 1000 if isinstance(milliseconds, int) else _DEFAULT_SESSION_WAIT_SECONDS

@@ -169,14 +169,17 @@ def write_message(message: BrokeredMessage, *, is_peeked: bool = False) -> bytes
         annotations[_MESSAGE_STATE] = Int(_DEFERRED if message.is_deferred else _STATE_NUMBERS[message.state])
     replaced: dict[str, Any] = {"header": header, "message_annotations": annotations}
     if properties := _added_properties(message):
-        replaced["application_properties"] = {**(sections.application_properties or {}), **properties}
+        replaced["application_properties"] = {**_sender_properties(sections), **properties}
     return sections.encode(**replaced)
 
 
 def describe(message: BrokeredMessage, *, is_dead: bool) -> QueuedMessage:
     """Return a message as tests look at it."""
     sections = Sections(message.payload)
-    body = sections.body
+    try:
+        body = sections.body
+    except AmqpDecodeError:
+        body = None
     if isinstance(body, list):
         octets = b"".join(body)
     elif isinstance(body, Value) and isinstance(body.value, str | bytes):
@@ -189,7 +192,7 @@ def describe(message: BrokeredMessage, *, is_dead: bool) -> QueuedMessage:
         message_id=message.message_id,
         session_id=message.session_id,
         partition_key=message.partition_key,
-        application_properties={**(sections.application_properties or {}), **_added_properties(message)},
+        application_properties={**_sender_properties(sections), **_added_properties(message)},
         sequence_number=message.sequence_number,
         delivery_count=message.delivery_count,
         state="dead-lettered" if is_dead else message.state.value,
@@ -198,6 +201,14 @@ def describe(message: BrokeredMessage, *, is_dead: bool) -> QueuedMessage:
         dead_letter_reason=message.dead_letter_reason,
         dead_letter_description=message.dead_letter_description,
     )
+
+
+def _sender_properties(sections: Sections) -> dict[str, Any]:
+    """Return the sender's application properties; none where they are malformed, as nobody looked when they were sent."""
+    try:
+        return sections.application_properties or {}
+    except AmqpDecodeError:
+        return {}
 
 
 def _added_properties(message: BrokeredMessage) -> dict[str, Any]:

@@ -234,6 +234,25 @@ async def test_a_receiver_that_waits_gets_what_comes(sdk: Sdk) -> None:
     assert [body(await anext(iterator)) for _ in range(2)] == [b"now", b"later"]
 
 
+async def test_a_modified_outcome_changes_properties(azure: Emulator, sdk: Sdk) -> None:
+    """Its annotations are application properties, as the other SDKs send them; abandoned so, or deferred."""
+    await sdk.send(ServiceBusMessage(b"a", application_properties={"kept": 1}))
+    receiver = await sdk.receiver()
+    for step, (is_deferred, state) in enumerate(((False, "active"), (True, "deferred"))):
+        message = await take_one(receiver)
+        await receiver._handler.settle_messages_async(
+            message._delivery_id,
+            message._delivery_tag,
+            "modified",
+            undeliverable_here=is_deferred,
+            message_annotations={"step": step},
+            await_outcome=True,
+        )
+        (queued,) = azure.queue_messages("orders")
+        assert (queued.state, queued.delivery_count) == (state, step + 1)
+        assert queued.application_properties == {"kept": 1, "step": step}
+
+
 async def test_prefetched_messages_go_back_uncounted(sdk: Sdk) -> None:
     """A receiver that closes releases what nobody has taken from its buffer."""
     await sdk.send(*(ServiceBusMessage(b"%d" % number) for number in range(5)))

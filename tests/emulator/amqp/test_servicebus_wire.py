@@ -200,3 +200,13 @@ def test_what_is_no_batch_is_refused(payload: bytes) -> None:
     """One malformed member spoils the whole."""
     with pytest.raises(AmqpDecodeError):
         read_delivery(payload, BATCH_FORMAT, EntitySettings())
+
+
+def test_malformed_insides_are_nobodys_business_but_the_receivers() -> None:
+    """The broker takes what it need not understand, delivers it as it is, and shows nothing of it."""
+    malformed = b"\x00\x53\x74\xc1\x03\x02\xa1\x09" + b"\x00\x53\x77\xc1\x03\x02\xa1\x09"
+    message = read_message(malformed)
+    assert write_message(message).endswith(malformed)
+    assert (describe(message, is_dead=False).body, describe(message, is_dead=False).application_properties) == (b"", {})
+    message.dead_letter_reason = "bad"
+    assert write_message(message).endswith(b"\xa1\x10DeadLetterReason\xa1\x03bad" + malformed[8:])

@@ -1,0 +1,164 @@
+"""The links on which clients receive, with a link that only counts: what the SDK alone would not bring about."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from fastapi_azure_pool.emulator.amqp.message import Message, encode_message
+from fastapi_azure_pool.emulator.amqp.performatives import Accepted, Error, Modified, Rejected, Released
+from fastapi_azure_pool.emulator.servicebus.errors import ServiceBusError
+from fastapi_azure_pool.emulator.servicebus.receivers import PlainReceiver, SessionReceiver
+from tests.emulator.amqp.servicebus_broker import VirtualBroker, bodies, sent
+
+if TYPE_CHECKING:
+    from fastapi_azure_pool.emulator.amqp.node import Outcome
+    from fastapi_azure_pool.emulator.servicebus.queue import MessageQueue
+
+
+class Delivery:
+    """What a client refers to."""
+
+    def __init__(self, tag: bytes) -> None:
+        self.tag = tag
+
+
+class CountingLink:
+    """A link out of a queue that keeps what is sent on it.
+
+    Attributes:
+        credit: How much its client grants.
+        deliveries: What was sent.
+    """
+
+    is_settled_on_send = False
+
+    def __init__(self, credit: int = 0, **filters: Any) -> None:
+        self.credit = credit
+        self.deliveries: list[Delivery] = []
+        self.filters = {f"com.microsoft:{name.replace('_', '-')}": value for name, value in filters.items()}
+        self.properties: dict[str, Any] = {}
+
+    def send(self, _: bytes, *, tag: bytes, is_settled: bool) -> None:
+        """Take a message."""
+        self.credit -= 1
+        self.deliveries.append(Delivery(tag))
+
+    def accept(self) -> None:
+        """Be open."""
+
+
+def receiver(queue: MessageQueue, link: Any) -> PlainReceiver:
+    """Return the receiver of a link, open and served."""
+    receiver = PlainReceiver(queue, link)
+    receiver.open()
+    receiver.serve()
+    return receiver
+
+
+@pytest.fixture
+def queue() -> MessageQueue:
+    """A queue without messages."""
+    return VirtualBroker().queue()
+
+
+def payload(body: bytes) -> bytes:
+    """Return an encoded message."""
+    return encode_message(Message(body=[body]))
+
+
+def test_receivers_that_wait_take_turns(queue: MessageQueue) -> None:
+    """Of two with credit to spare each gets every other message; one without credit gets none."""
+    links = [CountingLink(10), CountingLink(0), CountingLink(10)]
+    for link in links:
+        receiver(queue, link)
+    for _ in range(4):
+        queue.send(sent(payload(b"x")))
+    assert [len(link.deliveries) for link in links] == [2, 0, 2]
+
+
+def test_credit_bounds_what_is_sent(queue: MessageQueue) -> None:
+    """What is beyond it stays in the queue until there is more."""
+    queue.send(sent(*[payload(b"x")] * 5))
+    link = CountingLink(2)
+    served = receiver(queue, link)
+    assert len(link.deliveries) == 2
+    queue.send(sent(payload(b"x")))
+    assert len(link.deliveries) == 2
+    link.credit = 3
+    served.serve()
+    assert len(link.deliveries) == 5
+    assert len(bodies(queue, "active")) == 1
+
+
+def test_a_closed_receiver_gets_nothing_and_leaves_its_locks(queue: MessageQueue) -> None:
+    """What it had received is locked until the locks expire."""
+    link = CountingLink(10)
+    closed = receiver(queue, link)
+    queue.send(sent(payload(b"x")))
+    closed.close()
+    queue.send(sent(payload(b"y")))
+    assert [m.state.value for m in queue.messages()] == ["locked", "active"]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state", "deliveries"),
+    [
+        (Accepted(), None, None),
+        (Released(), "active", 0),
+        (Modified(), "active", 1),
+        (Modified(delivery_failed=True, message_annotations={"k": 1}), "active", 1),
+        (Modified(delivery_failed=True, undeliverable_here=True), "deferred", 1),
+    ],
+)
+def test_each_outcome_settles_in_its_way(
+    queue: MessageQueue, outcome: Outcome, state: str | None, deliveries: int | None
+) -> None:
+    """The client hears the outcome that it asked for."""
+    queue.send(sent(payload(b"x")))
+    link: Any = CountingLink(1)
+    served = receiver(queue, link)
+    assert served.settle(link.deliveries[0], outcome) is outcome
+    found = [(m.state.value, m.delivery_count) for m in queue.messages()]
+    assert found == ([] if state is None else [(state, deliveries)])
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "description"),
+    [
+        (None, None, None),
+        (Error("com.microsoft:dead-letter", "why"), None, "why"),
+        (Error("x", "why", {"DeadLetterReason": "bad", "DeadLetterErrorDescription": "more"}), "bad", "more"),
+        (Error("x", None, {"DeadLetterReason": 7, "DeadLetterErrorDescription": 8}), None, None),
+    ],
+)
+def test_a_rejected_message_is_dead_lettered(
+    queue: MessageQueue, error: Error | None, reason: str | None, description: str | None
+) -> None:
+    """With the reason in the error's info; the error's description stands in for a missing one."""
+    queue.send(sent(payload(b"x")))
+    link: Any = CountingLink(1)
+    served = receiver(queue, link)
+    outcome = Rejected(error)
+    assert served.settle(link.deliveries[0], outcome) is outcome
+    assert queue.dead_letters is not None
+    (dead,) = queue.dead_letters.messages()
+    assert (dead.dead_letter_reason, dead.dead_letter_description) == (reason, description)
+
+
+def test_settling_without_the_lock_is_rejected(queue: MessageQueue) -> None:
+    """The client hears why."""
+    link: Any = CountingLink()
+    delivery: Any = Delivery(b"?" * 16)
+    outcome = receiver(queue, link).settle(delivery, Accepted())
+    assert isinstance(outcome, Rejected)
+    assert outcome.error is not None
+    assert outcome.error.condition == "com.microsoft:message-lock-lost"
+
+
+def test_a_session_filter_that_is_no_text_is_refused() -> None:
+    """A session's id is text; null asks for the next session."""
+    link: Any = CountingLink(session_filter=7)
+    with pytest.raises(ServiceBusError, match="session filter holds"):
+        SessionReceiver(VirtualBroker().session_queue(), link).open()
