@@ -286,6 +286,8 @@ class AmqpConnection(asyncio.Protocol):
         performative = frame.performative
         if performative is None or self._is_stalled:
             return
+        if frame.is_sasl:
+            raise AmqpDecodeError("The SASL layer is over, and a frame of it came")
         if self._state is ConnectionState.CLOSING:
             if isinstance(performative, Close):
                 self._close_transport()
