@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from fastapi_azure_pool.clients.amqp.access import AmqpAccess, tls_context
 from fastapi_azure_pool.clients.amqp.connector import MAX_SIZE, SEND_TIMEOUT_SECONDS, WINDOW, AmqpConnector
-from fastapi_azure_pool.clients.amqp.opening import abort, hasten_opening
+from fastapi_azure_pool.clients.amqp.opening import abort, forget_broken_requests, hasten_opening
 from fastapi_azure_pool.clients.amqp.plain_channel import PlainChannel
 from fastapi_azure_pool.clients.extras import extra
 from fastapi_azure_pool.clients.managed import ManagedClient, Sizes
@@ -150,7 +150,12 @@ class PooledServiceBusSender(SendsMessages):
 
     async def request(self, operation: Operation, seconds: float) -> Any:
         """Carry out a management request within so many seconds."""
-        return await self.commit.request(lambda left: operation(self._sender, left), seconds)
+
+        async def carry_out(left: float) -> Any:
+            forget_broken_requests(self.handler)
+            return await operation(self._sender, left)
+
+        return await self.commit.request(carry_out, seconds)
 
     async def _deliver(self, item: Any, key: Key, *, is_whole: bool = False) -> None:
         await self.deliver(item, key, self._send_timeout_seconds, is_whole=is_whole)

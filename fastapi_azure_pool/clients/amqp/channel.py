@@ -13,10 +13,10 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
-from fastapi_azure_pool.clients.amqp.outcomes import disposition, rejection
+from fastapi_azure_pool.clients.amqp.outcomes import disposition, refusal
 from fastapi_azure_pool.clients.amqp.plain_channel import nobody
 from fastapi_azure_pool.clients.amqp.tokens import TokenRenewal
-from fastapi_azure_pool.clients.transfers import LinkRefused, Outcome, OutcomeKind
+from fastapi_azure_pool.clients.transfers import LinkRefused, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -200,8 +200,8 @@ class _Link:
 
     @property
     def has_served(self) -> bool:
-        """Whether the service has ever let something leave by it."""
-        return self._limit > 0
+        """Whether anything has ever left by it."""
+        return int(self.sdk.delivery_count) > 0
 
     @property
     def is_usable(self) -> bool:
@@ -211,9 +211,7 @@ class _Link:
     @property
     def refusal(self) -> Outcome:
         """Why the service did not open it."""
-        error = self.sdk._error
-        outcome = None if error is None else rejection(error)
-        return outcome if outcome is not None and outcome.condition else Outcome(OutcomeKind.REJECTED)
+        return refusal(self.sdk._error)
 
     async def _take_flow(self, frame: Any) -> None:
         handle, delivery_count, link_credit = frame[4:7]

@@ -46,6 +46,17 @@ def _hasten(handler: Any) -> None:
     handler.client_ready_async = wait_until_ready
 
 
+def forget_broken_requests(handler: Any) -> None:
+    """Let the SDK open its links for management requests anew where the service has taken them away, as it does with idle ones.
+
+    The SDK keeps the broken links, and would fail the next request before it is sent.
+    """
+    links = getattr(handler, "_mgmt_links", None)
+    if isinstance(links, dict):
+        for node in [node for node, link in links.items() if getattr(link, "_mgmt_error", None) is not None]:
+            del links[node]
+
+
 def abort(handler: Any) -> None:
     """Cut what is still open of a handler's connection, at once and without a word to the service."""
     connection = getattr(handler, "_connection", None)
