@@ -40,11 +40,6 @@ def argument_error(description: str) -> ServiceBusError:
     return ServiceBusError(400, "com.microsoft:argument-error", description)
 
 
-def entity_not_found(address: str) -> ServiceBusError:
-    """There is no such entity."""
-    return ServiceBusError(404, "amqp:not-found", f"The messaging entity '{address}' could not be found.")
-
-
 def message_lock_lost() -> ServiceBusError:
     """A message's lock is no longer its receiver's."""
     return ServiceBusError(

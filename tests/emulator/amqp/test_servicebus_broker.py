@@ -238,16 +238,18 @@ def test_deferred_messages_come_all_or_none(broker: VirtualBroker) -> None:
     assert bodies(queue) == [b"b"]
 
 
-def test_a_deferred_message_expires_when_it_is_asked_for(broker: VirtualBroker) -> None:
-    """Until then it stays, as on Azure; then it is not found any more."""
-    queue = broker.queue(dead_letter_on_expiry=True)
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_a_deferred_message_expires_when_it_is_asked_for(broker: VirtualBroker, is_kept: bool) -> None:
+    """Until then it stays, as on Azure; then it is not found any more, and dead or gone."""
+    queue = broker.queue(dead_letter_on_expiry=is_kept)
     queue.send(sent(b"a", time_to_live=5))
     queue.defer(token(take(queue)))
     broker.let_time_pass(100)
     assert bodies(queue, "deferred") == [b"a"]
     with pytest.raises(ServiceBusError, match="not found"):
         queue.receive_deferred([1])
-    assert bodies(queue.dead_letters) == [b"a"]
+    assert bodies(queue) == []
+    assert bodies(queue.dead_letters) == ([b"a"] if is_kept else [])
 
 
 def test_peeking_shows_every_state_and_changes_none(broker: VirtualBroker) -> None:

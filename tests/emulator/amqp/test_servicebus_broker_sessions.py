@@ -153,6 +153,21 @@ def test_expired_messages_make_no_session_available(broker: VirtualBroker, queue
     queue.send([*sent(b"a1", session_id="a", time_to_live=5), *sent(b"b1", session_id="b")])
     broker.let_time_pass(5)
     assert Holder(queue).accept().session_id == "b"
+    assert queue.session_ids() == ["b"]
+
+
+def test_a_session_of_deferred_messages_is_not_the_next(broker: VirtualBroker, queue: SessionQueue) -> None:
+    """Nothing in it could be received, though it is there."""
+    queue.send([*sent(b"a1", session_id="a"), *sent(b"a2", session_id="a", time_to_live=5)])
+    holder = Holder(queue)
+    message = queue.receive_in(holder.accept("a"))
+    assert message is not None
+    queue.defer(token(message))
+    holder.release()
+    assert Holder(queue).accept("a").ready == [2]
+    broker.let_time_pass(30)
+    assert queue.accept_session(None, Holder(queue)) is None
+    assert queue.session_ids() == ["a"]
 
 
 def test_deferred_messages_need_their_session(queue: SessionQueue) -> None:

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fastapi_azure_pool.emulator.amqp.message import Message, encode_message
+from fastapi_azure_pool.emulator.amqp.message import BATCH_FORMAT, Message, encode_message
+from fastapi_azure_pool.emulator.amqp.node import ACCEPTED
 from fastapi_azure_pool.emulator.amqp.performatives import Accepted, Error, Modified, Rejected, Released
 from fastapi_azure_pool.emulator.servicebus.errors import ServiceBusError
+from fastapi_azure_pool.emulator.servicebus.nodes import QueueNode
 from fastapi_azure_pool.emulator.servicebus.receivers import PlainReceiver, SessionReceiver
-from tests.emulator.amqp.servicebus_broker import VirtualBroker, bodies, sent
+from tests.emulator.amqp.servicebus_broker import START, VirtualBroker, bodies, sent
 
 if TYPE_CHECKING:
     from fastapi_azure_pool.emulator.amqp.node import Outcome
@@ -30,6 +32,8 @@ class CountingLink:
     Attributes:
         credit: How much its client grants.
         deliveries: What was sent.
+        answer: With which properties and filters it was accepted.
+        error: With which condition and description it was detached.
     """
 
     is_settled_on_send = False
@@ -38,15 +42,22 @@ class CountingLink:
         self.credit = credit
         self.deliveries: list[Delivery] = []
         self.filters = {f"com.microsoft:{name.replace('_', '-')}": value for name, value in filters.items()}
-        self.properties: dict[str, Any] = {}
+        self.properties: dict[str, Any] = {"com.microsoft:receiver-name": "me"}
+        self.answer: tuple[dict[str, Any] | None, dict[str, Any] | None] | None = None
+        self.error: tuple[str, str] | None = None
 
     def send(self, _: bytes, *, tag: bytes, is_settled: bool) -> None:
         """Take a message."""
         self.credit -= 1
         self.deliveries.append(Delivery(tag))
 
-    def accept(self) -> None:
+    def accept(self, properties: dict[str, Any] | None = None, filters: dict[str, Any] | None = None) -> None:
         """Be open."""
+        self.answer = properties, filters
+
+    def detach(self, condition: str, description: str) -> None:
+        """Be gone, and say why."""
+        self.error = condition, description
 
 
 def receiver(queue: MessageQueue, link: Any) -> PlainReceiver:
@@ -162,3 +173,55 @@ def test_a_session_filter_that_is_no_text_is_refused() -> None:
     link: Any = CountingLink(session_filter=7)
     with pytest.raises(ServiceBusError, match="session filter holds"):
         SessionReceiver(VirtualBroker().session_queue(), link).open()
+
+
+def test_a_session_receiver_tells_its_client_which_session_and_until_when() -> None:
+    """The end is in .NET's ticks since the year 1; the receiver's name comes back."""
+    link: Any = CountingLink(session_filter="a")
+    SessionReceiver(VirtualBroker().session_queue(lock_seconds=60), link).open()
+    ticks = 621_355_968_000_000_000 + int((START + 60) * 10_000_000)
+    assert link.answer == (
+        {"com.microsoft:locked-until-utc": ticks, "com.microsoft:receiver-name": "me"},
+        {"com.microsoft:session-filter": "a"},
+    )
+
+
+def test_a_receiver_whose_session_is_lost_gets_nothing_more() -> None:
+    """It is detached, and takes nothing from who has the session now."""
+    broker = VirtualBroker()
+    queue = broker.session_queue(lock_seconds=10)
+    queue.send(sent(payload(b"x"), session_id="a"))
+    links: list[Any] = [CountingLink(0, session_filter="a"), CountingLink(0, session_filter="a")]
+    first, second = (SessionReceiver(queue, link) for link in links)
+    first.open()
+    broker.let_time_pass(10)
+    assert links[0].error == (
+        "com.microsoft:session-lock-lost",
+        "The lock on the session 'a' has expired. Accept the session again to go on.",
+    )
+    second.open()
+    for link, served in zip(links, (first, second), strict=True):
+        link.credit = 5
+        served.serve()
+    assert [len(link.deliveries) for link in links] == [0, 1]
+    first.close()
+    assert [m.state.value for m in queue.messages()] == ["locked"]
+
+
+def test_a_batch_above_a_megabyte_is_refused_where_messages_may_be_larger() -> None:
+    """The limit of batches is not the queue's."""
+    queue = VirtualBroker().queue(max_message_bytes=4_000_000)
+    node = QueueNode(queue, takes_messages=True)
+    link: Any = None
+    for size, is_taken in ((1024 * 1024 - 200, True), (1024 * 1024 + 200, False)):
+        delivery: Any = Delivery(b"")
+        delivery.message_format = BATCH_FORMAT
+        delivery.payload = encode_message(Message(body=[payload(b"x" * size)]))
+        outcome = node.receive(link, delivery)
+        if is_taken:
+            assert outcome is ACCEPTED
+        else:
+            assert isinstance(outcome, Rejected)
+            assert outcome.error is not None
+            assert outcome.error.condition == "amqp:link:message-size-exceeded"
+    assert len(queue) == 1
