@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import signal
 import statistics
-import sys
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -16,13 +13,12 @@ from typing import TYPE_CHECKING
 from .load import GRACE_SECONDS, WARM_UP_SECONDS
 from .loops import LOOPS
 from .measuring import Bar, Chart, Figure, Outcome, Table, interleave, ratios
+from .processes import START_SECONDS, Cores, first_line, running
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
 CONNECTIONS = 32
-START_SECONDS = 30.0
-STOP_SECONDS = 10.0
 
 LABELS = {
     "per request": "(a) a CosmosClient per request",
@@ -93,31 +89,6 @@ class Round:
     def is_disturbed(self) -> bool:
         """Whether somebody else's work on the same cores took more than a tenth of one."""
         return self.strangers_seconds > 0.1 * self.seconds
-
-
-class Cores:
-    """Which cores the processes run on: the server has one to itself, and so have emulator and load where there are three."""
-
-    def __init__(self) -> None:
-        mine = sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else []
-        self.server = mine[:1]
-        self.emulator = mine[1:2] or mine
-        self.load = mine[2:3] or self.emulator
-
-    @property
-    def all(self) -> list[int]:
-        """Every one that is in use."""
-        return sorted({*self.server, *self.emulator, *self.load})
-
-    @property
-    def in_words(self) -> str:
-        """Where everything ran."""
-        if not self.server:
-            return "Nothing was pinned to a core."
-        if self.server == self.emulator:
-            return "Server, emulator and load shared one core, which compresses the ratios."
-        others = "shared another one" if self.emulator == self.load else "had one each"
-        return f"The server was pinned to a core of its own; the emulator and the load {others}."
 
 
 async def run(*, is_quick: bool) -> Outcome:
@@ -254,16 +225,16 @@ class Emulator:
 
 @asynccontextmanager
 async def _emulator(cores: Cores) -> AsyncIterator[Emulator]:
-    async with _running("emulator_server", cores=cores.emulator) as process:
-        started = json.loads(await _first_line(process))
+    async with running("emulator_server", cores=cores.emulator) as process:
+        started = json.loads(await first_line(process))
         yield Emulator(process.pid, **started)
 
 
 @asynccontextmanager
 async def _server(variant: str, loop: str, emulator: Emulator, cores: Cores) -> AsyncIterator[Server]:
     arguments = ("--variant", variant, "--loop", loop, "--endpoint", emulator.endpoint)
-    async with _running("orders_app", *arguments, cores=cores.server, COSMOS_KEY=emulator.key) as process:
-        server = Server(process.pid, int(await _first_line(process)), f"/orders/{emulator.order_id}", emulator.process)
+    async with running("orders_app", *arguments, cores=cores.server, COSMOS_KEY=emulator.key) as process:
+        server = Server(process.pid, int(await first_line(process)), f"/orders/{emulator.order_id}", emulator.process)
         # The socket queues connections before the application has started, so the first answer says that it has.
         await _load(server, cores, seconds=0.1, connections=1)
         yield server
@@ -286,7 +257,7 @@ async def _load(server: Server, cores: Cores, *, seconds: float, connections: in
         "--emulator": server.emulator,
     }
     words = [str(word) for argument in arguments.items() for word in argument]
-    async with _running("load", *words, "--cores", *map(str, cores.all), cores=cores.load) as process:
+    async with running("load", *words, "--cores", *map(str, cores.all), cores=cores.load) as process:
         assert process.stdout is not None
         async with asyncio.timeout(START_SECONDS + WARM_UP_SECONDS + seconds + GRACE_SECONDS):
             answer = await process.stdout.read()
@@ -294,44 +265,3 @@ async def _load(server: Server, cores: Cores, *, seconds: float, connections: in
     if not answer:
         raise RuntimeError("the load process ended without a result: see its error above")
     return Round(**json.loads(answer))
-
-
-async def _first_line(process: asyncio.subprocess.Process) -> bytes:
-    assert process.stdout is not None
-    async with asyncio.timeout(START_SECONDS):
-        line = await process.stdout.readline()
-    if not line:
-        raise RuntimeError("a process of the benchmark did not start: see its error above")
-    return line
-
-
-@asynccontextmanager
-async def _running(
-    module: str, *arguments: str, cores: list[int], **environment: str
-) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Run a module of this package as a process, and end it."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        f"{__package__}.{module}",
-        *arguments,
-        stdout=asyncio.subprocess.PIPE,
-        env={**os.environ, **environment},
-    )
-    try:
-        if cores:
-            os.sched_setaffinity(process.pid, cores)
-        yield process
-    finally:
-        await _end(process)
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
-        process.send_signal(signal.SIGTERM)
-    try:
-        async with asyncio.timeout(STOP_SECONDS):
-            await process.communicate()
-    except TimeoutError:
-        process.kill()
-        await process.communicate()

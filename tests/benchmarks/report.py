@@ -20,6 +20,8 @@ PACKAGES = (
     "aio-azure-clients-toolbox",
     "asyncio-connection-pool",
     "azure-cosmos",
+    "azure-eventhub",
+    "azure-servicebus",
     "azure-core",
     "aiohttp",
     "fastapi",
