@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from fastapi_azure_pool.clients.amqp.access import AmqpAccess, tls_context
 from fastapi_azure_pool.clients.amqp.connector import MAX_SIZE, SEND_TIMEOUT_SECONDS, WINDOW, AmqpConnector
-from fastapi_azure_pool.clients.amqp.opening import abort, hasten_opening
+from fastapi_azure_pool.clients.amqp.opening import hasten_opening, open_or_cut
 from fastapi_azure_pool.clients.amqp.plain_channel import PlainChannel
 from fastapi_azure_pool.clients.event_packing import EventPacking
 from fastapi_azure_pool.clients.event_sending import SendsEvents, make_event, make_key
@@ -207,11 +207,8 @@ class EventhubConnector(AmqpConnector[PooledEventhub]):
             client = EventHubProducerClient(access.namespace, access.entity, credential, **options)
         producer = _producer_of(client)
         hasten_opening(producer)
-        try:
-            await client.create_batch()  # Opens the link, to learn how much it takes; sends nothing.
-        except BaseException:
-            abort(getattr(producer, "_handler", None))
-            raise
+        # Opens the link, to learn how much it takes; sends nothing.
+        await open_or_cut(client.create_batch(), lambda: getattr(producer, "_handler", None))
         made: list[PooledEventhub] = []
         commit = self.commit(
             getattr(producer, "_handler", None),

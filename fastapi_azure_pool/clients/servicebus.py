@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from fastapi_azure_pool.clients.amqp.access import AmqpAccess, tls_context
 from fastapi_azure_pool.clients.amqp.connector import MAX_SIZE, SEND_TIMEOUT_SECONDS, WINDOW, AmqpConnector
-from fastapi_azure_pool.clients.amqp.opening import abort, forget_broken_requests, hasten_opening
+from fastapi_azure_pool.clients.amqp.opening import forget_broken_requests, hasten_opening, open_or_cut
 from fastapi_azure_pool.clients.amqp.plain_channel import PlainChannel
 from fastapi_azure_pool.clients.extras import extra
 from fastapi_azure_pool.clients.managed import ManagedClient, Sizes
@@ -220,11 +220,8 @@ class ServiceBusConnector(AmqpConnector[PooledServiceBusSender]):
         # Its keep-alive holds the socket's lock while it listens, and on Python 3.12 and later it may store a message twice.
         sender = client.get_queue_sender(self.access.entity, socket_timeout=self._socket_timeout, keep_alive=0)
         hasten_opening(sender)
-        try:
-            await sender.create_message_batch()  # Opens the link, to learn how much it takes; sends nothing.
-        except BaseException:
-            abort(getattr(sender, "_handler", None))
-            raise
+        # Opens the link, to learn how much it takes; sends nothing.
+        await open_or_cut(sender.create_message_batch(), lambda: getattr(sender, "_handler", None))
         made: list[PooledServiceBusSender] = []
         commit = self.commit(
             getattr(sender, "_handler", None),

@@ -6,8 +6,12 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from contextlib import suppress
 from io import BytesIO
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
 
 
 def hasten_opening(opener: Any) -> None:
@@ -44,6 +48,37 @@ def _hasten(handler: Any) -> None:
         return True
 
     handler.client_ready_async = wait_until_ready
+
+
+async def open_or_cut(opening: Coroutine[Any, Any, object], handler: Callable[[], Any]) -> None:
+    """Let the SDK open its link; when that fails or is cancelled, nothing of it stays open.
+
+    The SDK reads inside ``asyncio.wait_for``, which loses a cancellation on Python 3.11 when a frame arrives at that moment: the
+    SDK would go on waiting, for ever perhaps. So it opens in a task of its own, which is cancelled until it ends.
+
+    Args:
+        opening: The SDK's method that opens it.
+        handler: Gives the handler that was made meanwhile, or None.
+
+    Raises:
+        Exception: What the SDK raises.
+    """
+    task = asyncio.get_running_loop().create_task(opening, name="open a link")
+    try:
+        await asyncio.wait((task,))
+    except asyncio.CancelledError:
+        while not task.done():
+            abort(handler())
+            task.cancel()
+            with suppress(asyncio.CancelledError):  # A second one changes nothing: the first is raised again.
+                await asyncio.sleep(0)
+        abort(handler())
+        if not task.cancelled():
+            task.exception()
+        raise
+    if task.cancelled() or task.exception() is not None:
+        abort(handler())
+    task.result()
 
 
 def forget_broken_requests(handler: Any) -> None:
