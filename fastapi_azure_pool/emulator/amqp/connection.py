@@ -44,6 +44,9 @@ CHANNEL_MAX = 4999
 # What a transfer takes of its frame at most, besides its payload.
 _TRANSFER_OVERHEAD = 128
 
+# Above it nodes wait with more messages. Some frames' worth: enough to keep a fast client busy.
+_MAX_WAITING_BYTES = 256 * 1024
+
 # How long a client may take to close its side once the connection is closed.
 _LINGER_SECONDS = 1.0
 
@@ -74,7 +77,6 @@ class AmqpConnection(asyncio.Protocol):
         sessions: Its sessions, by channel.
         grants: What its tokens allow.
         operations: Where each of its requests passes by the faults.
-        is_paused: Whether the client reads too slowly for more to be sent.
         max_payload: How many bytes of a message fit into one frame to it.
     """
 
@@ -83,7 +85,6 @@ class AmqpConnection(asyncio.Protocol):
         self.sessions: dict[int, Session] = {}
         self.grants = Grants(self._expire)
         self.operations = Operations(self)
-        self.is_paused = False
         self.max_payload = MIN_MAX_FRAME_SIZE - _TRANSFER_OVERHEAD
         self._loop = asyncio.get_running_loop()
         self._state = ConnectionState.HANDSHAKE
@@ -91,6 +92,8 @@ class AmqpConnection(asyncio.Protocol):
         self._handshake = Handshake(server.access)
         self._decoder = FrameDecoder(MAX_FRAME_SIZE)
         self._out: list[bytes] = []
+        self._out_size = 0
+        self._is_paused = False
         self._is_flushing = False
         self._held: deque[Frame] | None = None
         self._is_stalled = False
@@ -110,6 +113,11 @@ class AmqpConnection(asyncio.Protocol):
     def transport(self) -> asyncio.Transport | None:
         """The transport, while there is one."""
         return self._transport
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so much waits to be sent that nodes should wait with more."""
+        return self._is_paused or self._out_size > _MAX_WAITING_BYTES
 
     @property
     def is_open(self) -> bool:
@@ -138,14 +146,12 @@ class AmqpConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Send no more messages until the client has read."""
-        self.is_paused = True
+        self._is_paused = True
 
     def resume_writing(self) -> None:
         """Send messages again."""
-        self.is_paused = False
-        for session in list(self.sessions.values()):
-            if session.can_send:
-                session.feed_links()
+        self._is_paused = False
+        self._feed()
 
     def data_received(self, data: bytes) -> None:
         """Take the client's bytes."""
@@ -176,6 +182,7 @@ class AmqpConnection(asyncio.Protocol):
         if self._state is ConnectionState.LOST:
             return
         self._out.append(data)
+        self._out_size += len(data)
         if not self._is_flushing:
             self._is_flushing = True
             self._loop.call_soon(self._flush_later)
@@ -442,6 +449,15 @@ class AmqpConnection(asyncio.Protocol):
 
     def _flush(self) -> None:
         if self._out and self._transport is not None:
-            out, self._out = self._out, []
+            was_full = self.is_full
+            out, self._out, self._out_size = self._out, [], 0
             self._last_sent = self._loop.time()
             self._transport.write(out[0] if len(out) == 1 else b"".join(out))
+            if was_full and not self.is_full:
+                self._loop.call_soon(self._feed)
+
+    def _feed(self) -> None:
+        """Let nodes send on the links that have credit, after a time in which they could not."""
+        for session in list(self.sessions.values()):
+            if session.can_send:
+                session.feed_links()

@@ -80,7 +80,7 @@ class Session:
     @property
     def can_send(self) -> bool:
         """Whether messages may go out at once: the client keeps up, and its window is open."""
-        return not self._waiting and not self.connection.is_paused and not self.is_ended
+        return not self._waiting and not self.connection.is_full and not self.is_ended
 
     def begin(self) -> None:
         """Answer the client's begin."""

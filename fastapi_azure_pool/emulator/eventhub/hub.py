@@ -90,5 +90,6 @@ class SendNode(Node):
                 f"'{self.address}'.",
             )
         members = data_sections(payload) if delivery.message_format == BATCH_FORMAT else [payload]
-        (self._partition or self._hub.choose(key)).append(members, key)
+        partition = self._hub.choose(key) if self._partition is None else self._partition
+        partition.append(members, key)
         return ACCEPTED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,7 +12,7 @@ from azure.servicebus.aio import ServiceBusClient
 from fastapi_azure_pool.emulator import Emulator
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
 
 @pytest.fixture
@@ -46,3 +47,10 @@ def make_service_bus(azure: Emulator, **options: Any) -> ServiceBusClient:
     """Return an official Service Bus client that tries nothing again and does not wait."""
     options = {"retry_total": 0, "retry_backoff_factor": 0} | options
     return ServiceBusClient.from_connection_string(azure.servicebus_connection_string, **options)
+
+
+async def until(is_so: Callable[[], object]) -> None:
+    """Return when something is so, which another task or the emulator brings about; fail after ten seconds."""
+    async with asyncio.timeout(10):
+        while not is_so():  # noqa: ASYNC110 - what is waited for is the emulator's state, which has no event
+            await asyncio.sleep(0)
