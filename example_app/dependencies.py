@@ -11,10 +11,32 @@ from fastapi import Depends, Header, Path, Query
 from example_app.models import ORDER_ID, CustomerId
 from example_app.paging import MAX_CONTINUATION_LENGTH
 from example_app.problems import no_such_order
-from fastapi_azure_pool import pooled
+from example_app.publishing import Publisher
+from fastapi_azure_pool import (
+    ManagedAzureEventhubProducer,
+    ManagedAzureServiceBusSender,
+    ManagedCosmos,
+    managed,
+    pooled,
+)
+
+OrdersClient = Annotated[ManagedCosmos, Depends(managed("orders"))]
+"""The container's client, for who holds a connection for less than the whole request."""
 
 Orders = Annotated[ContainerProxy, Depends(pooled("orders"), scope="function")]
 """The container of orders, over a pooled connection for this request."""
+
+
+def get_publisher(
+    events: Annotated[ManagedAzureEventhubProducer, Depends(managed("events"))],
+    confirmations: Annotated[ManagedAzureServiceBusSender, Depends(managed("confirmations"))],
+) -> Publisher:
+    """Give what announces new orders and has them confirmed."""
+    return Publisher(events, confirmations)
+
+
+PlacedOrders = Annotated[Publisher, Depends(get_publisher)]
+"""What announces new orders and has them confirmed; it checks a connection out for as long as a send takes."""
 
 
 async def find_order_id(

@@ -43,6 +43,7 @@ class OrderStatus(StrEnum):
     """How far an order has come."""
 
     PLACED = "placed"
+    CONFIRMED = "confirmed"
     PAID = "paid"
     SHIPPED = "shipped"
     CANCELLED = "cancelled"

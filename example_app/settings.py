@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Self
 
-from pydantic import Field, HttpUrl, UrlConstraints
+from pydantic import Field, HttpUrl, UrlConstraints, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 if TYPE_CHECKING:
@@ -13,16 +13,31 @@ if TYPE_CHECKING:
 # Azure takes a token over https only.
 HttpsUrl = Annotated[HttpUrl, UrlConstraints(allowed_schemes=["https"])]
 CosmosName = Annotated[str, Field(pattern=r"^[^/\\?#]{1,255}$")]
+# Without a port: with TLS the SDKs go to 5671, whatever they are given.
+NamespaceHost = Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]{1,253}$")]
+EntityName = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._/-]{0,258}[A-Za-z0-9])?$")]
 
 
 class Settings(BaseSettings):
     """The service's settings, each an environment variable of the same name in capitals; an empty one counts as not set.
+
+    The account and the two namespaces are set together, for Azure, or left out together, for the local emulator: orders that are
+    kept in one of them and announced in the other would be of no use to anybody.
 
     Attributes:
         port: The TCP port to listen on, 1 to 65535.
         azure_cosmos_endpoint: The Cosmos DB account's URL; None for the local emulator.
         azure_cosmos_database: The database's name.
         azure_cosmos_container: The container's name; its partition key is ``/customer_id``.
+        azure_eventhub_namespace: The host of the Event Hubs namespace, such as "shop.servicebus.windows.net"; None for the local
+            emulator.
+        azure_eventhub_name: The hub in which orders are announced.
+        azure_servicebus_namespace: The host of the Service Bus namespace; None for the local emulator.
+        azure_servicebus_queue: The queue of orders to be confirmed.
+        confirm_orders: Whether this process works off that queue, by default True; where requests and confirmations are to scale
+            by themselves, some processes have it False.
+        sweep_seconds: Seconds after which an order that was not published is published again, and between two looks for such
+            orders; above 0, at most 3600, by default 30.
     """
 
     # An endpoint may turn out to be a connection string with its key: no error message repeats what was given.
@@ -32,11 +47,40 @@ class Settings(BaseSettings):
     azure_cosmos_endpoint: HttpsUrl | None = None
     azure_cosmos_database: CosmosName = "shop"
     azure_cosmos_container: CosmosName = "orders"
+    azure_eventhub_namespace: NamespaceHost | None = None
+    azure_eventhub_name: EntityName = "order-events"
+    azure_servicebus_namespace: NamespaceHost | None = None
+    azure_servicebus_queue: EntityName = "confirmations"
+    confirm_orders: bool = True
+    sweep_seconds: float = Field(default=30.0, gt=0, le=3600)
+
+    @model_validator(mode="after")
+    def _check_that_they_go_together(self) -> Self:
+        places = {
+            "AZURE_COSMOS_ENDPOINT": self.azure_cosmos_endpoint,
+            "AZURE_EVENTHUB_NAMESPACE": self.azure_eventhub_namespace,
+            "AZURE_SERVICEBUS_NAMESPACE": self.azure_servicebus_namespace,
+        }
+        missing = [name for name, value in places.items() if value is None]
+        if missing and len(missing) < len(places):
+            given = " and ".join(name for name in places if name not in missing)
+            raise ValueError(
+                f"{given} without {' and '.join(missing)}: set all three for Azure, or none of them for the local emulator"
+            )
+        if missing and self.azure_eventhub_name == self.azure_servicebus_queue:
+            raise ValueError(
+                "AZURE_EVENTHUB_NAME and AZURE_SERVICEBUS_QUEUE must differ on the local emulator, which keeps hubs and queues in"
+                " one namespace"
+            )
+        return self
 
 
 def explain(error: ValidationError) -> str:
     """Tell which environment variables are wrong, a line for each, without repeating their values."""
     return "\n".join(
+        # What is wrong with several of them together names them itself.
         f"{'.'.join(map(str, problem['loc'])).upper()}: {problem['msg']}"
+        if problem["loc"]
+        else problem["msg"].removeprefix("Value error, ")
         for problem in error.errors(include_input=False, include_url=False)
     )

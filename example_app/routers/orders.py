@@ -10,8 +10,18 @@ from azure.cosmos.exceptions import (
 )
 from fastapi import APIRouter, HTTPException, Response
 
-from example_app.dependencies import Continuation, Customer, IfMatch, Limit, Orders, RequestedOrder
+from example_app.dependencies import (
+    Continuation,
+    Customer,
+    IfMatch,
+    Limit,
+    Orders,
+    OrdersClient,
+    PlacedOrders,
+    RequestedOrder,
+)
 from example_app.models import NewOrder, Order, OrderChange, OrderPage, customer_of
+from example_app.outbox import marked
 from example_app.paging import MAX_TOKEN_KILOBYTES, unwrap, wrap
 from example_app.problems import COMMON_PROBLEMS, document, no_such_order
 from fastapi_azure_pool import POOL_RESPONSES
@@ -27,10 +37,12 @@ router = APIRouter(prefix="/orders", tags=["orders"], responses={**COMMON_PROBLE
 
 
 @router.post("", status_code=201, summary="Place an order", responses={201: {"headers": ETAG | LOCATION}})
-async def create_order(new_order: NewOrder, orders: Orders, response: Response) -> Order:
-    """Store a new order and give it with its id, its status and its total."""
+async def create_order(new_order: NewOrder, orders: OrdersClient, publisher: PlacedOrders, response: Response) -> Order:
+    """Store a new order and give it with its id, its status and its total. Soon it is confirmed, in the background."""
     order = Order.place(new_order)
-    item = await orders.create_item(order.model_dump(mode="json"))
+    async with orders.get_container_client() as container:
+        item = await container.create_item(marked(order))
+    await publisher.try_to_publish(order)
     response.headers["ETag"] = item["_etag"]
     response.headers["Location"] = f"/orders/{order.id}"
     return order

@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+import certifi
 import httpx2
 import pytest
 
 from example_app.app import create_app
+from example_app.settings import Settings
 from fastapi_azure_pool.emulator import Emulator
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
 
     from fastapi import FastAPI
 
 
+LOCK_SECONDS = 2.0
+"""For how long a message is locked: the time after which that of a killed process comes back."""
+
+
 @pytest.fixture(autouse=True)
 def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("PORT", "AZURE_COSMOS_ENDPOINT", "AZURE_COSMOS_DATABASE", "AZURE_COSMOS_CONTAINER"):
-        monkeypatch.delenv(name, raising=False)
+    """No setting but this: only tests of the worker have one, since stopping its receiver takes the SDK a second or two."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv("CONFIRM_ORDERS", "false")
 
 
 @pytest.fixture
@@ -51,13 +61,26 @@ async def shop() -> AsyncIterator[httpx2.AsyncClient]:
 
 
 @pytest.fixture
-async def azure(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Emulator]:
-    """An account with the container shop/orders, reached over https with a managed identity; the settings name it."""
+async def azure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator[Emulator]:
+    """An account with what the service expects, reached over TLS with a managed identity; the settings name it."""
     async with Emulator(tls=True) as azure:
         await azure.create_cosmos_container("shop", "orders", partition_key="/customer_id")
-        for name, value in azure.environment.items():
+        await azure.create_eventhub("order-events")
+        await azure.create_queue("confirmations", lock_seconds=LOCK_SECONDS)
+        host, _, port = azure.amqp_authority.rpartition(":")
+        namespaces = dict.fromkeys(("AZURE_EVENTHUB_NAMESPACE", "AZURE_SERVICEBUS_NAMESPACE"), host)
+        for name, value in (azure.environment | namespaces).items():
             monkeypatch.setenv(name, value)
+        certificate = tmp_path / "certificate.pem"
+        certificate.write_text(azure.certificate, encoding="ascii")
+        lead_amqp_to(int(port), certificate, monkeypatch.setattr)
         yield azure
+
+
+@pytest.fixture
+def confirming(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Orders are confirmed by the services that start from now on."""
+    monkeypatch.setenv("CONFIRM_ORDERS", "true")
 
 
 @pytest.fixture
@@ -73,6 +96,14 @@ async def remote_shop(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
     """A client of the service with that account."""
     async with connect(app) as client:
         yield client
+
+
+def lead_amqp_to(port: int, certificate: Path, set_attribute: Callable[[Any, str, Any], None] = setattr) -> None:
+    """Have the SDKs of Event Hubs and Service Bus, which verify certificates and know one port only, find an emulator."""
+    set_attribute(certifi, "where", lambda: str(certificate))
+    for sdk in ("eventhub", "servicebus"):
+        connection = import_module(f"azure.{sdk}._pyamqp.aio._connection_async")
+        set_attribute(connection, "SECURE_PORT", port)
 
 
 @asynccontextmanager

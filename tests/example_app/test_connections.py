@@ -23,7 +23,8 @@ async def test_without_an_account_it_says_so_on_one_line(serve: Serve, capsys: p
     """With no settings the service runs on an emulator in its own process, says so in one line, and shows no key."""
     async with serve() as shop:
         pools = (await shop.get("/health/pools")).json()
-    assert (pools["status"], pools["pools"]["orders"]["ready_connection_count"]) == ("pass", 1)
+    ready = {name: pool["ready_connection_count"] for name, pool in pools["pools"].items()}
+    assert (pools["status"], ready) == ("pass", {"orders": 1, "events": 1, "confirmations": 1})
     output = capsys.readouterr()
     assert re.fullmatch(
         r"No AZURE_COSMOS_ENDPOINT: using the local emulator at http://127\.0\.0\.1:\d+/ \(data is lost at exit\)\n",
@@ -32,14 +33,18 @@ async def test_without_an_account_it_says_so_on_one_line(serve: Serve, capsys: p
     assert output.err == ""
 
 
-async def test_database_and_container_hold_for_the_emulator_too(
+async def test_names_hold_for_the_emulator_too(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, new_order: dict[str, Any]
 ) -> None:
-    """The emulator gets the database and the container that the settings name."""
+    """The emulator gets the database, the container, the hub and the queue that the settings name."""
     monkeypatch.setenv("AZURE_COSMOS_DATABASE", "tea")
     monkeypatch.setenv("AZURE_COSMOS_CONTAINER", "sales")
+    monkeypatch.setenv("AZURE_EVENTHUB_NAME", "tea-events")
+    monkeypatch.setenv("AZURE_SERVICEBUS_QUEUE", "tea-confirmations")
     async with serve() as shop:
         assert (await shop.post("/orders", json=new_order)).status_code == 201
+        pools = (await shop.get("/health/pools")).json()["pools"]
+    assert {name: pool["totals"]["checkouts"] for name, pool in pools.items()} == dict.fromkeys(pools, 1)
 
 
 async def test_proxy_of_the_environment_does_not_hide_the_emulator(
@@ -59,12 +64,18 @@ async def test_an_account_is_used_with_the_default_credential(
     new_order: dict[str, Any],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """With AZURE_COSMOS_ENDPOINT the order goes to that account, with a token that DefaultAzureCredential asked for once."""
+    """With all three settings an order goes to Azure, with one token for each service, which DefaultAzureCredential asked for."""
     placed = await remote_shop.post("/orders", json=new_order)
     read = await remote_shop.get(placed.headers["Location"])
     assert (placed.status_code, read.status_code, read.json()) == (201, 200, placed.json())
     assert azure.cosmos_requests.count("POST", "/dbs/shop/colls/orders/docs") == 1
-    assert [request.status for request in azure.token_requests if request.resource] == [200]
+    assert len(azure.received_events("order-events")) == len(azure.queue_messages("confirmations")) == 1
+    tokens = [(request.resource.rstrip("/"), request.status) for request in azure.token_requests if request.resource]
+    assert sorted(tokens) == [
+        ("https://127.0.0.1", 200),
+        ("https://eventhubs.azure.net", 200),
+        ("https://servicebus.azure.net", 200),
+    ]
     assert capsys.readouterr().out == ""
 
 
@@ -79,14 +90,18 @@ from example_app.settings import Settings
 async def main():
     create_app()
     async with connect(Settings()) as clients:
-        print(*clients)
+        print(clients.orders.service, clients.events.service, clients.confirmations.service)
     print(*(name in sys.modules for name in ("azure.identity.aio", "fastapi_azure_pool.emulator")))
 
 asyncio.run(main())
 """
     command = [sys.executable, "-c", script]
-    environment = {"AZURE_COSMOS_ENDPOINT": "https://shop.documents.azure.com"}
+    environment = {
+        "AZURE_COSMOS_ENDPOINT": "https://shop.documents.azure.com",
+        "AZURE_EVENTHUB_NAMESPACE": "shop.servicebus.windows.net",
+        "AZURE_SERVICEBUS_NAMESPACE": "shop.servicebus.windows.net",
+    }
     remote = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    assert (remote.stdout, remote.stderr) == ("orders\nTrue False\n", "")
+    assert (remote.stdout, remote.stderr) == ("cosmos eventhub servicebus\nTrue False\n", "")
     local = subprocess.run(command, env={}, capture_output=True, text=True, check=True)
-    assert local.stdout.splitlines()[1:] == ["orders", "False True"]
+    assert local.stdout.splitlines()[1:] == ["cosmos eventhub servicebus", "False True"]

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -23,19 +24,27 @@ if TYPE_CHECKING:
 README = Path(__file__).parents[2] / "README.md"
 
 
+@pytest.fixture(autouse=True)
+def _everything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CONFIRM_ORDERS")
+
+
 def test_readmes_three_curls_show_an_orders_way() -> None:
-    """The README's three curls place an order, read it and show its pool; then Ctrl-C ends the service in silence."""
+    """The README's three curls place an order, read it (soon confirmed) and show the pools; Ctrl-C ends the service in silence."""
     place, read, pools = curls_of_the_readme()
     with running_service() as (service, url), httpx2.Client(base_url=url) as client:
         placed = client.post(place["path"], content=place["data"], headers=place["headers"])
         order = placed.json()
         assert (placed.status_code, order["total"]) == (201, 2500)
         assert re.fullmatch(r"/orders/ada-[0-9a-f]{24}", read["path"])
-        found = client.get(f"/orders/{order['id']}")
-        assert (found.status_code, found.json()) == (200, order)
+        assert confirmed(client, order["id"]) == order | {"status": "confirmed"}
         health = client.get(pools["path"]).json()
         assert (health["status"], health["process_id"]) == ("pass", service.pid)
-        assert health["pools"]["orders"]["totals"]["checkouts"] == 2
+        assert {name: pool["totals"]["opened"] for name, pool in health["pools"].items()} == {
+            "orders": 1,
+            "events": 1,
+            "confirmations": 1,
+        }
         client.close()
         service.send_signal(signal.SIGINT)
         output, errors = service.communicate(timeout=20)
@@ -104,6 +113,15 @@ def test_port_that_is_taken_is_named() -> None:
     assert done.returncode in {1, 3}
     assert f"('127.0.0.1', {port}): address already in use" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def confirmed(client: httpx2.Client, order_id: str) -> dict[str, Any]:
+    """Read an order until it is placed no more, within 20 s."""
+    until = time.monotonic() + 20
+    while True:
+        order: dict[str, Any] = client.get(f"/orders/{order_id}").json()
+        if order["status"] != "placed" or time.monotonic() > until:
+            return order
 
 
 def curls_of_the_readme() -> list[dict[str, Any]]:

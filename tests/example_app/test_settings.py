@@ -8,13 +8,24 @@ from pydantic import ValidationError
 from example_app.settings import Settings, explain
 
 
-def test_nothing_set_means_port_8000_and_the_emulator() -> None:
-    """Without any variable the service listens on 8000 and has no account."""
+ALL_OR_NONE = "set all three for Azure, or none of them for the local emulator"
+ON_THE_EMULATOR = "on the local emulator, which keeps hubs and queues in one namespace"
+
+
+def test_nothing_set_means_port_8000_and_the_emulator(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without any variable the service listens on 8000, has no account, and confirms orders."""
+    monkeypatch.delenv("CONFIRM_ORDERS")
     assert Settings().model_dump() == {
         "port": 8000,
         "azure_cosmos_endpoint": None,
         "azure_cosmos_database": "shop",
         "azure_cosmos_container": "orders",
+        "azure_eventhub_namespace": None,
+        "azure_eventhub_name": "order-events",
+        "azure_servicebus_namespace": None,
+        "azure_servicebus_queue": "confirmations",
+        "confirm_orders": True,
+        "sweep_seconds": 30.0,
     }
 
 
@@ -24,16 +35,31 @@ def test_every_setting_is_an_environment_variable(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("AZURE_COSMOS_ENDPOINT", "https://shop.documents.azure.com:443/")
     monkeypatch.setenv("AZURE_COSMOS_DATABASE", "tea")
     monkeypatch.setenv("AZURE_COSMOS_CONTAINER", "sales")
+    monkeypatch.setenv("AZURE_EVENTHUB_NAMESPACE", "tea-events.servicebus.windows.net")
+    monkeypatch.setenv("AZURE_EVENTHUB_NAME", "sales")
+    monkeypatch.setenv("AZURE_SERVICEBUS_NAMESPACE", "tea.servicebus.windows.net")
+    monkeypatch.setenv("AZURE_SERVICEBUS_QUEUE", "sales")
+    monkeypatch.setenv("CONFIRM_ORDERS", "no")
+    monkeypatch.setenv("SWEEP_SECONDS", "0.5")
     settings = Settings()
     assert settings.port == 65535
     assert str(settings.azure_cosmos_endpoint) == "https://shop.documents.azure.com/"
     assert (settings.azure_cosmos_database, settings.azure_cosmos_container) == ("tea", "sales")
+    assert (settings.azure_eventhub_namespace, settings.azure_eventhub_name) == (
+        "tea-events.servicebus.windows.net",
+        "sales",
+    )
+    assert (settings.azure_servicebus_namespace, settings.azure_servicebus_queue) == (
+        "tea.servicebus.windows.net",
+        "sales",
+    )
+    assert (settings.confirm_orders, settings.sweep_seconds) == (False, 0.5)
 
 
 def test_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty variable, as a shell script or a compose file leaves it, means the default."""
-    for name in ("PORT", "AZURE_COSMOS_ENDPOINT", "AZURE_COSMOS_DATABASE", "AZURE_COSMOS_CONTAINER"):
-        monkeypatch.setenv(name, "")
+    for name in Settings.model_fields:
+        monkeypatch.setenv(name.upper(), "")
     assert Settings() == Settings.model_construct()
 
 
@@ -45,6 +71,12 @@ def test_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> No
         ("PORT", "http", "PORT: Input should be a valid integer, unable to parse string as an integer"),
         ("AZURE_COSMOS_ENDPOINT", "http://127.0.0.1:8081", "AZURE_COSMOS_ENDPOINT: URL scheme should be 'https'"),
         ("AZURE_COSMOS_CONTAINER", "a/b", r"AZURE_COSMOS_CONTAINER: String should match pattern '^[^/\\?#]{1,255}$'"),
+        ("SWEEP_SECONDS", "0", "SWEEP_SECONDS: Input should be greater than 0"),
+        (
+            "AZURE_SERVICEBUS_NAMESPACE",
+            "Endpoint=sb://shop.servicebus.windows.net",
+            "AZURE_SERVICEBUS_NAMESPACE: String should match pattern '^[A-Za-z0-9.-]{1,253}$'",
+        ),
     ],
 )
 def test_wrong_setting_is_named_with_its_bound(
@@ -52,6 +84,34 @@ def test_wrong_setting_is_named_with_its_bound(
 ) -> None:
     """A wrong value gives one line with the variable's name and what it should be."""
     monkeypatch.setenv(name, value)
+    with pytest.raises(ValidationError) as caught:
+        Settings()
+    assert explain(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {"AZURE_COSMOS_ENDPOINT": "https://shop.documents.azure.com"},
+            f"AZURE_COSMOS_ENDPOINT without AZURE_EVENTHUB_NAMESPACE and AZURE_SERVICEBUS_NAMESPACE: {ALL_OR_NONE}",
+        ),
+        (
+            {"AZURE_EVENTHUB_NAMESPACE": "shop.servicebus.windows.net", "AZURE_SERVICEBUS_NAMESPACE": "shop"},
+            f"AZURE_EVENTHUB_NAMESPACE and AZURE_SERVICEBUS_NAMESPACE without AZURE_COSMOS_ENDPOINT: {ALL_OR_NONE}",
+        ),
+        (
+            {"AZURE_EVENTHUB_NAME": "orders", "AZURE_SERVICEBUS_QUEUE": "orders"},
+            f"AZURE_EVENTHUB_NAME and AZURE_SERVICEBUS_QUEUE must differ {ON_THE_EMULATOR}",
+        ),
+    ],
+)
+def test_mixture_that_cannot_work_is_refused(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, str], message: str
+) -> None:
+    """Azure for one service and the emulator for another is refused, as is one name for a hub and a queue of the emulator."""
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
     with pytest.raises(ValidationError) as caught:
         Settings()
     assert explain(caught.value) == message
