@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from fastapi_azure_pool.clients.message_sending import Key, Made
 
+_BODY = 5
+
 _ERRORS: dict[str | None, type[exceptions.ServiceBusError]] = {
     SERVER_BUSY: exceptions.ServiceBusServerBusyError,
     TOO_LARGE: exceptions.MessageSizeExceededError,
@@ -32,14 +34,31 @@ _ERRORS: dict[str | None, type[exceptions.ServiceBusError]] = {
 """What the SDK raises for each condition of a rejection; for others its ServiceBusError."""
 
 
-class _Batch:
-    """A batch of the SDK that becomes a larger one for a message that goes alone."""
+class PackedMessages:
+    """A batch of the SDK that becomes a larger one for a message that goes alone.
 
-    __slots__ = ("is_full", "sdk")
+    Attributes:
+        batch: The SDK's batch.
+        is_full: Whether it takes no more, for it is larger than batches may be.
+    """
 
-    def __init__(self, sdk: ServiceBusMessageBatch) -> None:
-        self.sdk = sdk
+    __slots__ = ("batch", "is_full")
+
+    def __init__(self, batch: ServiceBusMessageBatch) -> None:
+        self.batch = batch
         self.is_full = False
+
+    @property
+    def only(self) -> ServiceBusMessage | None:
+        """The message, if it is but one: it goes as a plain message then."""
+        members: Sequence[ServiceBusMessage] = getattr(self.batch, "_messages", ())
+        return members[0] if len(members) == 1 else None
+
+    @property
+    def only_encoded(self) -> bytearray:
+        """The bytes of the only message, which the SDK has made when it was added."""
+        encoded: bytearray = self.batch._message[_BODY][0]  # noqa: SLF001 - it has no public name
+        return encoded
 
 
 class MessagePacking(Packing["Made"]):
@@ -54,29 +73,27 @@ class MessagePacking(Packing["Made"]):
         self.entity = entity
         self._sender = sender
 
-    async def new_batch(self, key: Key) -> _Batch:  # noqa: ARG002 - a batch has its key from its first message
+    async def new_batch(self, key: Key) -> PackedMessages:  # noqa: ARG002 - a batch has its key from its first message
         """Make an empty batch; the link's limit is known since it was opened."""
         batch = await self._sender.create_message_batch()
         encode_members_once(batch, "azure.servicebus")
-        return _Batch(batch)
+        return PackedMessages(batch)
 
-    def add(self, batch: _Batch, item: Made, *, is_first: bool) -> bool:
+    def add(self, batch: PackedMessages, item: Made, *, is_first: bool) -> bool:
         """Add a message, if it fits; one that does not fit into any batch may still be sent alone."""
         if batch.is_full:
             return False
         try:
-            batch.sdk.add_message(item)
+            batch.batch.add_message(item)
         except exceptions.MessageSizeExceededError:
             if is_first:
                 self._add_alone(batch, item)
             return is_first
         return True
 
-    def payload(self, batch: _Batch) -> ServiceBusMessage | ServiceBusMessageBatch:
-        """Give the batch, or its only message."""
-        members: Sequence[ServiceBusMessage] = getattr(batch.sdk, "_messages", ())
-        only: ServiceBusMessage | None = members[0] if len(members) == 1 else None
-        return batch.sdk if only is None else only
+    def payload(self, batch: PackedMessages) -> PackedMessages:
+        """Give what was packed."""
+        return batch
 
     def error(self, outcome: Outcome) -> SendError:
         """Give the error for an outcome."""
@@ -116,8 +133,8 @@ class MessagePacking(Packing["Made"]):
         like = cause if cause is not None and is_sdks else exceptions.ServiceBusConnectionError(message=text)
         return SendInterrupted(text, maybe_delivered=maybe_delivered).like(like)
 
-    def _add_alone(self, batch: _Batch, item: Made) -> None:
-        limit = int(getattr(self._sender, "_max_message_size_on_link", 0)) or batch.sdk.max_size_in_bytes
+    def _add_alone(self, batch: PackedMessages, item: Made) -> None:
+        limit = int(getattr(self._sender, "_max_message_size_on_link", 0)) or batch.batch.max_size_in_bytes
         alone = ServiceBusMessageBatch(max_size_in_bytes=limit)
         try:
             alone.add_message(item)
@@ -127,5 +144,5 @@ class MessagePacking(Packing["Made"]):
                 " example, and send where it is",
                 condition=TOO_LARGE,
             ).like(error) from error
-        batch.sdk = alone
+        batch.batch = alone
         batch.is_full = True

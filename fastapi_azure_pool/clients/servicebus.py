@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from fastapi_azure_pool.clients.amqp.access import AmqpAccess, tls_context
 from fastapi_azure_pool.clients.amqp.connector import MAX_SIZE, SEND_TIMEOUT_SECONDS, WINDOW, AmqpConnector
+from fastapi_azure_pool.clients.amqp.encoding import BATCH_FORMAT, SINGLE_FORMAT, encode_batch, payload_encoder
 from fastapi_azure_pool.clients.amqp.opening import forget_broken_requests, hasten_opening, open_or_cut
 from fastapi_azure_pool.clients.amqp.plain_channel import PlainChannel
 from fastapi_azure_pool.clients.extras import extra
 from fastapi_azure_pool.clients.managed import ManagedClient, Sizes
-from fastapi_azure_pool.clients.message_packing import MessagePacking
+from fastapi_azure_pool.clients.message_packing import MessagePacking, PackedMessages
 from fastapi_azure_pool.clients.message_sending import SendsMessages
 from fastapi_azure_pool.clients.resending import check_sending, send_through
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from azure.servicebus import ServiceBusMessageBatch
 
     from fastapi_azure_pool.clients.amqp.access import KeyCredential
+    from fastapi_azure_pool.clients.amqp.encoding import Encode
     from fastapi_azure_pool.clients.coalescing import GroupCommit
     from fastapi_azure_pool.clients.credentials import CredentialFactory
     from fastapi_azure_pool.clients.message_sending import Body, Key, Made, Operation
@@ -359,22 +361,28 @@ class ManagedAzureServiceBusSender(ManagedClient[PooledServiceBusSender], SendsM
         )
 
 
-def _encoder() -> Callable[[Any], Any] | None:
-    """Give what makes a transfer the message of the SDK's AMQP client; None where this version keeps that elsewhere."""
-    try:
-        from azure.servicebus._pyamqp.message import BatchMessage  # noqa: PLC0415 - private: it may not be there
-    except ImportError:
+def _encoder() -> Encode | None:
+    """Give what makes a transfer bytes; None where this version of the SDK keeps its encoder elsewhere."""
+    encode = payload_encoder("azure.servicebus")
+    if encode is None:
         return None
 
-    def encode(payload: Any) -> Any:
-        message = payload._message  # noqa: SLF001 - the SDK's own sender takes it from there
-        return BatchMessage(*message) if isinstance(message, list) else message
+    def encode_transfer(payload: ServiceBusMessageBatch | PackedMessages) -> tuple[int, bytes | bytearray]:
+        if isinstance(payload, PackedMessages):
+            if payload.only is not None:
+                return SINGLE_FORMAT, payload.only_encoded
+            payload = payload.batch
+        message: Any = payload._message  # noqa: SLF001 - the SDK's own sender takes it from there
+        return BATCH_FORMAT, encode_batch(message, encode)
 
-    return encode
+    return encode_transfer
 
 
 def _sdk_send(sender: ServiceBusSender) -> Callable[[Any, float], Coroutine[Any, Any, None]]:
-    async def send(payload: Any, seconds: float) -> None:
-        await sender.send_messages(payload, timeout=seconds)
+    async def send(payload: ServiceBusMessageBatch | PackedMessages, seconds: float) -> None:
+        if isinstance(payload, PackedMessages):
+            await sender.send_messages(payload.only or payload.batch, timeout=seconds)
+        else:
+            await sender.send_messages(payload, timeout=seconds)
 
     return send

@@ -13,13 +13,15 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
-from fastapi_azure_pool.clients.amqp.outcomes import disposition, refusal
 from fastapi_azure_pool.clients.amqp.plain_channel import nobody
+from fastapi_azure_pool.clients.amqp.send_link import SendLink
 from fastapi_azure_pool.clients.amqp.tokens import TokenRenewal
 from fastapi_azure_pool.clients.transfers import LinkRefused, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from fastapi_azure_pool.clients.amqp.encoding import Encode
 
 BEAT_SECONDS = 100.0
 """How often an empty frame is sent: Azure closes connections that are silent for 240 s."""
@@ -39,11 +41,11 @@ class TunedChannel:
 
     Args:
         handler: The SDK's ``SendClientAsync``, opened a moment ago, with `has_known_shape`.
-        encode: Makes what `Packing` gives the SDK's own message.
+        encode: Gives the message format and the bytes of what `Packing` gives.
         window: Transfers that may be in flight at once.
     """
 
-    def __init__(self, handler: Any, encode: Callable[[Any], Any], *, window: int) -> None:
+    def __init__(self, handler: Any, encode: Encode, *, window: int) -> None:
         self.window = window
         self.wake: Callable[[], None] = nobody
         self._handler = handler
@@ -55,8 +57,10 @@ class TunedChannel:
         self._buffer: bytearray = self._reader._buffer
         self._loop = asyncio.get_running_loop()
         # The FLOW that follows an ATTACH has not been read yet: the SDK reads one frame and looks whether that was the ATTACH.
-        self._main = _Link(handler._link)
-        self._links: dict[str | None, _Link] = {None: self._main}
+        self._main = self._send_link(handler._link)
+        self._links: dict[str | None, SendLink] = {None: self._main}
+        # Written together, when the owner has done what it can for now.
+        self._outgoing: list[bytes] = []
         self._is_broken = False
         self._token = TokenRenewal(handler, self._loop)
         self._beat_at = self._loop.time() + BEAT_SECONDS
@@ -115,22 +119,18 @@ class TunedChannel:
         settled: Callable[[Outcome], None],
         seconds: float,  # noqa: ARG002 - the owner minds the deadline
     ) -> None:
-        """Write one transfer; returns when it is written."""
-
-        async def on_send_complete(reason: Any, state: Any) -> None:
-            settled(disposition(reason, state))
-
-        link = self._links[address].sdk
-        delivery = await link.send_transfer(self._encode(payload), on_send_complete=on_send_complete, send_async=False)
-        if not delivery.sent:
-            self._is_broken = True
-            self.wake()
+        """Write one transfer, together with the others of this turn of the event loop."""
+        message_format, encoded = self._encode(payload)
+        if not self._outgoing:
+            self._loop.call_soon(self._flush)
+        self._outgoing.append(self._links[address].frames(message_format, encoded, settled))
 
     async def tend(self) -> None:
         """Keep it alive and authorized.
 
         An empty frame goes out every 100 s, and when half of the silence is over that the service takes.
         """
+        self._flush()
         now = self._loop.time()
         if now >= self._beat_at:
             self._beat_at = now + BEAT_SECONDS
@@ -144,15 +144,28 @@ class TunedChannel:
         """Stop what was begun beside the owner."""
         self._token.stop()
 
+    def _flush(self) -> None:
+        """Hand everything to the transport, which takes any amount: the window and the credit bound it."""
+        if self._outgoing:
+            writer: asyncio.StreamWriter | None = self._transport.writer
+            if writer is not None and not writer.is_closing():
+                writer.write(b"".join(self._outgoing))
+                self._connection._last_frame_sent_time = time.time()
+            self._outgoing.clear()
+
+    def _send_link(self, sdk: Any) -> SendLink:
+        return SendLink(sdk, self._session, self._connection._remote_max_frame_size)
+
     def _tend_later(self) -> None:
         remote: Any = getattr(self._connection, "_remote_idle_timeout", None)
         self.tend_at = self._loop.time() + min(_TEND_SECONDS, remote / 4 if remote else _TEND_SECONDS)
 
-    async def _attach(self, address: str) -> _Link:
+    async def _attach(self, address: str) -> SendLink:
         main = self._main.sdk
         target = self._handler.target
         target = target.decode() if isinstance(target, bytes) else target
-        link = _Link(
+        self._flush()
+        link = self._send_link(
             self._session.create_sender_link(
                 target_address=f"{target}/{address}",
                 link_credit=main.link_credit,
@@ -178,47 +191,6 @@ class TunedChannel:
             self.wake()
 
         return take_and_wake
-
-
-class _Link:
-    """One of the SDK's sender links, and how many transfers the service has given it.
-
-    The SDK gives itself new credit when its own is used up, and before the service's first FLOW; this does not.
-    """
-
-    __slots__ = ("_limit", "sdk")
-
-    def __init__(self, sdk: Any) -> None:
-        self.sdk = sdk
-        self._limit = 0
-        sdk._incoming_flow = self._take_flow
-
-    @property
-    def credit(self) -> int:
-        """Transfers that may leave (AMQP 1.0, section 2.6.7: the receiver's delivery-count plus link-credit is the limit)."""
-        return self._limit - int(self.sdk.delivery_count)
-
-    @property
-    def has_served(self) -> bool:
-        """Whether anything has ever left by it."""
-        return int(self.sdk.delivery_count) > 0
-
-    @property
-    def is_usable(self) -> bool:
-        """Whether it is attached, or may still become so."""
-        return self.sdk.state.name in {"ATTACH_SENT", "ATTACHED"} and self.sdk._error is None
-
-    @property
-    def refusal(self) -> Outcome:
-        """Why the service did not open it."""
-        return refusal(self.sdk._error)
-
-    async def _take_flow(self, frame: Any) -> None:
-        handle, delivery_count, link_credit = frame[4:7]
-        if handle is not None and link_credit is not None:
-            self._limit = (delivery_count or 0) + link_credit
-            # The SDK sends at once only while its own count is not zero.
-            self.sdk.current_link_credit = max(self.credit, 1)
 
 
 def _whole_frames(buffer: bytearray) -> int:

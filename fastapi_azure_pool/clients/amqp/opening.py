@@ -8,10 +8,11 @@ import asyncio
 import inspect
 from contextlib import suppress
 from io import BytesIO
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterable, Mapping
 
 
 def hasten_opening(opener: Any) -> None:
@@ -100,51 +101,61 @@ def abort(handler: Any) -> None:
         writer.transport.abort()
 
 
+PARTS: dict[str, type | tuple[type, ...]] = {
+    "target": (str, bytes),
+    "_connection._error": (type(None), Exception),
+    "_connection._last_frame_sent_time": (type(None), float),
+    "_connection._remote_max_frame_size": int,
+    "_connection._transport._read_buffer": BytesIO,
+    "_connection._transport.reader": asyncio.StreamReader,
+    "_connection._transport.reader._buffer": bytearray,
+    "_connection._transport.reader._eof": bool,
+    "_connection._transport.reader._exception": (type(None), Exception),
+    "_connection._transport.writer": asyncio.StreamWriter,
+    "_session.channel": int,
+    "_session.next_outgoing_id": int,
+    "_session.outgoing_window": int,
+    "_session.remote_incoming_window": int,
+    "_link._error": (type(None), Exception),
+    "_link._pending_deliveries": list,
+    "_link.current_link_credit": int,
+    "_link.delivery_count": int,
+    "_link.handle": int,
+}
+"""What `TunedChannel` reads and writes of a handler, and of what kind it must be."""
+
+METHODS = (
+    "_connection.listen",
+    "_connection._outgoing_empty",
+    "_connection._get_remote_timeout",
+    "_session.create_sender_link",
+    "_link.attach",
+    "_link._incoming_flow",
+)
+"""What `TunedChannel` calls, or replaces."""
+
+STATES = {"_connection.state": "OPENED", "_session.state": "MAPPED", "_link.state": "ATTACHED"}
+"""The names of the states that an open link has."""
+
+TOKEN_PARTS: dict[str, type | tuple[type, ...]] = {"_expires_on": (int, float), "_refresh_window": (int, float)}
+TOKEN_METHODS = ("handle_token", "_auth.get_token")
+"""What `TokenRenewal` uses of what keeps the connection's token."""
+
+
 def has_known_shape(handler: Any) -> bool:
     """Tell whether a handler that is open has every part that `TunedChannel` touches, as it expects it."""
     try:
-        connection, session, link = handler._connection, handler._session, handler._link
-        transport = connection._transport
-        methods = (
-            connection.listen,
-            connection._outgoing_empty,
-            connection._get_remote_timeout,
-            session.create_sender_link,
-            link.send_transfer,
-            link.attach,
-            link._incoming_flow,
-        )
+        authenticator = handler._cbs_authenticator
         return (
-            isinstance(transport.reader, asyncio.StreamReader)
-            and isinstance(transport.reader._buffer, bytearray)  # type: ignore[attr-defined]  # its look without I/O
-            and isinstance(transport.reader._eof, bool)  # type: ignore[attr-defined]  # likewise
-            and isinstance(transport._read_buffer, BytesIO)
-            and all(map(callable, methods))
-            and {"on_send_complete", "send_async"} <= _parameters(link.send_transfer)
-            and isinstance(session.remote_incoming_window, int)
-            and isinstance(link.delivery_count, int)
-            and isinstance(link.current_link_credit, int)
-            and (link.state.name, session.state.name, connection.state.name) == ("ATTACHED", "MAPPED", "OPENED")
-            and hasattr(connection, "_error")
-            and _has_known_tokens(handler._cbs_authenticator)
-            and isinstance(handler.target, (str, bytes))
+            _has(handler, PARTS, METHODS)
+            and (authenticator is None or _has(authenticator, TOKEN_PARTS, TOKEN_METHODS))
+            and all(attrgetter(path)(handler).name == name for path, name in STATES.items())
         )
     except AttributeError:
         return False
 
 
-def _has_known_tokens(authenticator: Any) -> bool:
-    """Tell whether a connection's token can be renewed as `TokenRenewal` does it, or needs no renewal."""
-    return authenticator is None or (
-        callable(authenticator.handle_token)
-        and callable(authenticator._auth.get_token)
-        and isinstance(authenticator._expires_on, (int, float))
-        and isinstance(authenticator._refresh_window, (int, float))
+def _has(whole: Any, parts: Mapping[str, type | tuple[type, ...]], methods: Iterable[str]) -> bool:
+    return all(isinstance(attrgetter(path)(whole), kind) for path, kind in parts.items()) and all(
+        callable(attrgetter(path)(whole)) for path in methods
     )
-
-
-def _parameters(method: Any) -> set[str]:
-    """Give the names that a method can be called with; one that takes any keyword takes those that are asked for here."""
-    parameters = inspect.signature(method).parameters
-    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
-    return set(parameters) | ({"on_send_complete"} if takes_any else set())
