@@ -6,9 +6,8 @@ import asyncio
 import math
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from fastapi_azure_pool.clients.coalescing import retry_delay
-from fastapi_azure_pool.clients.transfers import SERVER_BUSY
-from fastapi_azure_pool.errors import SendError, SendInterrupted
+from fastapi_azure_pool.clients.flights import retry_delay
+from fastapi_azure_pool.errors import PoolError, SendError, SendInterrupted, SendTimedOut
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -25,41 +24,60 @@ async def send_through(
     """Send over a pooled connection and give the answer.
 
     A connection that turns out to be closed before anything has left is replaced by another, the first time at once, then after 1,
-    2 and 4 s, while the time allows it. Where nobody knows whether the message was stored, it is sent again only if more attempts
-    are allowed: it may then be there more than once.
+    2 and 4 s, while the time allows it. Where nobody knows whether the message was stored, or where its time is over, it is sent
+    again only if more attempts are allowed: it may then be there more than once.
 
     Args:
         client: Whose pool.
         send: Sends over a connection, within so many seconds.
-        seconds: For each attempt, above 0.
+        seconds: For each attempt, the wait for a connection included; above 0.
         attempts: At least 1.
 
     Raises:
-        SendError: What the last attempt met.
-        PoolError: Any that a checkout raises.
+        SendError: What the last attempt met; if an earlier one may have been stored and the last one was not, what that one met.
+        PoolError: Any that a checkout raises, if nothing can have been stored.
     """
-    loop = asyncio.get_running_loop()
-    while True:
-        attempts -= 1
-        deadline = loop.time() + seconds
-        pauses = -1
+    doubtful: SendError | None = None
+    try:
         while True:
+            attempts -= 1
             try:
-                async with client.get() as connection:
-                    left = deadline - loop.time()
-                    # A place that came too late is used all the same, for a moment: the answer tells what is wrong.
-                    return await send(connection, max(left, 0.001))
+                return await _attempt(client, send, seconds)
             except SendError as error:
-                if error.maybe_delivered:
-                    if attempts < 1:
-                        raise
-                    break
-                pause = 0.0 if pauses < 0 else retry_delay(pauses)
-                may_help = isinstance(error, SendInterrupted) or getattr(error, "condition", None) == SERVER_BUSY
-                if not may_help or loop.time() + pause >= deadline:
+                if attempts and (error.maybe_delivered or isinstance(error, SendTimedOut)):
+                    doubtful = error if error.maybe_delivered else doubtful
+                    continue
+                if doubtful is None or error.maybe_delivered:
                     raise
-                pauses += 1
-            await asyncio.sleep(pause)
+                raise doubtful from error
+            except PoolError as error:
+                if doubtful is None:
+                    raise
+                raise doubtful from error
+    finally:
+        del doubtful  # An error holds this frame, which would hold the error.
+
+
+async def _attempt(
+    client: ManagedClient[ConnT], send: Callable[[ConnT, float], Awaitable[AnswerT]], seconds: float
+) -> AnswerT:
+    """Send over one connection after another, until one has taken it or the time is over."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + seconds
+    pauses = 0
+    while True:
+        left = max(deadline - loop.time(), 0.0)
+        patience = client.pool_get_timeout
+        try:
+            async with client.get(left if patience is None else min(patience, left)) as connection:
+                # A place that came at the last moment is used all the same: the answer tells what is wrong.
+                return await send(connection, max(deadline - loop.time(), 0.001))
+        except SendInterrupted as error:
+            pause = retry_delay(pauses - 1) if pauses else 0.0
+            if error.maybe_delivered or loop.time() + pause >= deadline:
+                raise
+        pauses += 1
+        await asyncio.sleep(pause)
 
 
 def check_sending(send_timeout_seconds: Any, send_attempts: Any, window: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fastapi_azure_pool.clients import coalescing
+from fastapi_azure_pool.clients import flights
 from fastapi_azure_pool.pool import backoff
 from tests.support import random_drops
 
@@ -15,7 +15,7 @@ SEED = 1
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pauses before retries, a hundredth as long."""
-    monkeypatch.setattr(coalescing, "_RETRY_SECONDS", (0.01, 0.02, 0.04))
+    monkeypatch.setattr(flights, "_RETRY_SECONDS", (0.01, 0.02, 0.04))
     monkeypatch.setattr(backoff, "FIRST_DELAY_SECONDS", 0.005)
 
 

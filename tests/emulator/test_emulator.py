@@ -17,6 +17,7 @@ from azure.cosmos import PartitionKey
 
 from fastapi_azure_pool import emulator as package
 from fastapi_azure_pool.emulator import Emulator
+from fastapi_azure_pool.emulator.server import LoopbackServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -141,7 +142,9 @@ async def test_data_and_ports_outlive_a_restart(connect_client: Callable[..., Co
 async def test_answers_are_sent_at_once(azure: Emulator, session: aiohttp.ClientSession) -> None:
     """Nagle's algorithm is off for every connection: with it, each answer would wait for the client's acknowledgement."""
     async with session.get(azure.cosmos_endpoint):
-        (protocol,) = azure._servers["cosmos"]._state.connections
+        server = azure._servers["cosmos"]
+        assert isinstance(server, LoopbackServer)
+        (protocol,) = server._state.connections
         connected = protocol.transport.get_extra_info("socket")
         assert connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
 

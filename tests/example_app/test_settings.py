@@ -7,7 +7,6 @@ from pydantic import ValidationError
 
 from example_app.settings import Settings, explain
 
-
 ALL_OR_NONE = "set all three for Azure, or none of them for the local emulator"
 ON_THE_EMULATOR = "on the local emulator, which keeps hubs and queues in one namespace"
 

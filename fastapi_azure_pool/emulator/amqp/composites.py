@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import Any
 
 from fastapi_azure_pool.emulator.amqp import encoding
-from fastapi_azure_pool.emulator.amqp.decoding import DECODERS, MAX_DEPTH, Decoder
+from fastapi_azure_pool.emulator.amqp.decoding import DECODERS, Decoder
 from fastapi_azure_pool.emulator.amqp.value_types import AmqpDecodeError, Array, Symbol
 
 # The default of what the standard demands: the field is never None in what was decoded, and encoding refuses it.
@@ -158,8 +158,6 @@ def decode_fields(layout: Layout, data: bytes, offset: int, depth: int) -> tuple
         raise AmqpDecodeError(f"The fields of {layout.symbol} come with the constructor 0x{code:02x}, not as a list")
     if end > len(data):
         raise AmqpDecodeError(f"{layout.symbol} ends at byte {end}, and the data at {len(data)}")
-    if depth > MAX_DEPTH:
-        raise AmqpDecodeError(f"Values nest deeper than {MAX_DEPTH} levels at byte {offset}")
     if count > len(layout.decoders):
         raise AmqpDecodeError(f"{layout.symbol} has {count} fields, and the standard {len(layout.decoders)}")
     field_values: list[Any] = []

@@ -266,9 +266,12 @@ def _symbol_32(data: bytes, offset: int, _depth: int) -> tuple[object, int]:
     return Symbol(data[offset + 4 : end].decode()), end
 
 
-def _check_compound(data: bytes, offset: int, end: int, depth: int) -> None:
+def _check_compound(data: bytes, offset: int, count: int, end: int, depth: int) -> None:
+    """Refuse at once what would turn out to be malformed, or too deep, only when its items had been read."""
     if end > len(data):
         raise AmqpDecodeError(f"The list, map or array at byte {offset} ends at {end}, and the data at {len(data)}")
+    if count > end - offset:
+        raise AmqpDecodeError(f"The list or map at byte {offset} claims {count} items in {end - offset} bytes")
     if depth >= MAX_DEPTH:
         raise AmqpDecodeError(f"Values nest deeper than {MAX_DEPTH} levels at byte {offset}")
 
@@ -287,9 +290,7 @@ def _list_32(data: bytes, offset: int, depth: int) -> tuple[object, int]:
 
 
 def _list(data: bytes, offset: int, count: int, end: int, depth: int) -> tuple[object, int]:
-    _check_compound(data, offset, end, depth)
-    if count > end - offset:
-        raise AmqpDecodeError(f"The list at byte {offset} claims {count} items in {end - offset} bytes")
+    _check_compound(data, offset, count, end, depth)
     depth += 1
     items = []
     for _ in range(count):
@@ -310,9 +311,7 @@ def _map_32(data: bytes, offset: int, depth: int) -> tuple[object, int]:
 
 
 def _map(data: bytes, offset: int, count: int, end: int, depth: int) -> tuple[object, int]:
-    _check_compound(data, offset, end, depth)
-    if count > end - offset:
-        raise AmqpDecodeError(f"The map at byte {offset} claims {count} keys and values in {end - offset} bytes")
+    _check_compound(data, offset, count, end, depth)
     if count & 1:
         raise AmqpDecodeError(f"The map at byte {offset} has a key without a value")
     depth += 1
@@ -342,10 +341,9 @@ def _array_32(data: bytes, offset: int, depth: int) -> tuple[object, int]:
 
 
 def _array(data: bytes, offset: int, count: int, end: int, depth: int) -> tuple[object, int]:
-    _check_compound(data, offset, end, depth)
+    # an array's items may have no width: how many of them there may be is seen below
+    _check_compound(data, offset, 0, end, depth)
     if count == 0:
-        if end < offset:
-            raise AmqpDecodeError(f"The array at byte {offset} is smaller than its own header")
         # The SDKs leave the constructor out when there is nothing to construct.
         return Array(), end
     depth += 1

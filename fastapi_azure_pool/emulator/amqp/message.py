@@ -223,11 +223,11 @@ class Sections:
         if len(kinds) > 1 or (VALUE in kinds and len(self._bodies) > 1):
             raise AmqpDecodeError("A message's body is data sections, sequences, or one value")
         if VALUE in kinds:
-            return Value(self._value(*self._bodies[0][2:]))
+            return Value(self._value(self._bodies[0][2]))
         payload = self._payload
         if DATA in kinds:
             return [_octets(payload, start, end) for _, _, start, end in self._bodies]
-        sequences = [self._value(start, end) for _, _, start, end in self._bodies]
+        sequences = [self._value(start) for _, _, start, _ in self._bodies]
         if not all(isinstance(sequence, list) for sequence in sequences):
             raise AmqpDecodeError("An amqp-sequence section holds something else than a list")
         return Sequences(sequences)
@@ -257,17 +257,15 @@ class Sections:
             buffer += payload[begin:end]
         return bytes(buffer)
 
-    def _value(self, start: int, end: int) -> Any:
-        value, behind = decode(self._payload, start)
-        if behind != end:
-            raise AmqpDecodeError(f"A section's value ends at byte {behind}, and the section at {end}")
-        return value
+    def _value(self, start: int) -> Any:
+        # decoding ends where skipping did, or refuses
+        return decode(self._payload, start)[0]
 
     def _map(self, code: int) -> dict[Any, Any] | None:
         if code not in self._places:
             return None
-        _, start, end = self._places[code]
-        value = self._value(start, end)
+        _, start, _ = self._places[code]
+        value = self._value(start)
         if value is not None and not isinstance(value, dict):
             raise AmqpDecodeError(f"The {_NAMES[code]} section holds no map")
         return value
@@ -275,14 +273,11 @@ class Sections:
     def _fields(self, layout: Any, code: int) -> Any:
         if code not in self._places:
             return None
-        _, start, end = self._places[code]
+        _, start, _ = self._places[code]
         try:
-            value, behind = decode_fields(layout, self._payload, start, 0)
+            return decode_fields(layout, self._payload, start, 0)[0]
         except MALFORMED as error:
             raise AmqpDecodeError(f"Malformed {_NAMES[code]} section: {error}") from error
-        if behind != end:
-            raise AmqpDecodeError(f"The {_NAMES[code]} section ends at byte {behind}, and its value at {end}")
-        return value
 
 
 def _section(payload: bytes, offset: int) -> tuple[int, int]:
@@ -293,8 +288,6 @@ def _section(payload: bytes, offset: int) -> tuple[int, int]:
         if HEADER <= code <= FOOTER:
             return code, offset + 3
     descriptor, start = read_descriptor(payload, offset)
-    if start > len(payload):
-        raise AmqpDecodeError(f"The message ends within the descriptor at byte {offset}")
     code = _SYMBOLS.get(descriptor, 0) if isinstance(descriptor, Symbol) else descriptor
     if not isinstance(code, int) or code not in _NAMES:
         raise AmqpDecodeError(f"The message has a section {descriptor!r:.60}, which the standard does not know")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,18 @@ SERVICE = "amqp"
 _SETTLED: dict[str, Outcome] = {"released": Released(), "modified": Modified(delivery_failed=True)}
 
 
+# uvloop's clock has milliseconds.
+_TIMER_PRECISION_SECONDS = 0.001
+
+
+@dataclass(frozen=True, slots=True)
+class _Delayed:
+    due: float
+    delivery: IncomingDelivery
+    request: Request | None
+    decision: Delivery | None
+
+
 class Operations:
     """The operations of one connection.
 
@@ -35,8 +48,8 @@ class Operations:
         self._connection = connection
         self._faults = connection.server.faults
         self._log = connection.server.requests
-        # transfers that a delay holds back, by link: those behind them wait too
-        self._delayed: dict[IncomingLink, deque[float]] = {}
+        # what a delay holds back, by link: those behind it wait too
+        self._delayed: dict[IncomingLink, deque[_Delayed]] = {}
 
     def open(self, proceed: Callable[[], None]) -> None:
         """Open the connection."""
@@ -95,27 +108,30 @@ class Operations:
         if decision is None and link not in self._delayed:
             self._transfer(link, delivery, request, None)
             return
-        delay = decision.delay if decision is not None else 0.0
+        due = self._connection.time() + (decision.delay if decision is not None else 0.0)
         waiting = self._delayed.get(link)
-        now = self._connection.time()
-        # a message never overtakes one before it on its link
-        due = max(now + delay, waiting[-1] if waiting else 0.0)
-        if due <= now:
+        if waiting:
+            # a message never overtakes one before it on its link
+            waiting.append(_Delayed(max(due, waiting[-1].due), delivery, request, decision))
+        elif decision is not None and decision.delay:
+            self._delayed[link] = deque([_Delayed(due, delivery, request, decision)])
+            self._connection.later(decision.delay, partial(self._transfer_delayed, link))
+        else:
             self._transfer(link, delivery, request, decision)
-            return
-        self._delayed.setdefault(link, deque()).append(due)
-        self._connection.later(due - now, partial(self._transfer_delayed, link, delivery, request, decision))
 
-    def _transfer_delayed(
-        self, link: IncomingLink, delivery: IncomingDelivery, request: Request | None, decision: Delivery | None
-    ) -> None:
+    def _transfer_delayed(self, link: IncomingLink) -> None:
         waiting = self._delayed[link]
-        waiting.popleft()
-        if not waiting:
+        now = self._connection.time()
+        # the timer may be a little early
+        while waiting and waiting[0].due <= now + _TIMER_PRECISION_SECONDS:
+            delayed = waiting.popleft()
+            # a message on a link that is gone by now never came
+            if link.is_open:
+                self._transfer(link, delayed.delivery, delayed.request, delayed.decision)
+        if waiting:
+            self._connection.later(waiting[0].due - now, partial(self._transfer_delayed, link))
+        else:
             del self._delayed[link]
-        # a message on a link that is gone by now never came
-        if link.is_open:
-            self._transfer(link, delivery, request, decision)
 
     def _transfer(
         self, link: IncomingLink, delivery: IncomingDelivery, request: Request | None, decision: Delivery | None

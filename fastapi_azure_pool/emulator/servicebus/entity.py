@@ -131,7 +131,6 @@ class Entity(ABC):
         for message in self._schedule.pop_due(now):
             del self._scheduled[message.sequence_number]
             self._last_number = message.sequence_number = self._last_number + 1
-            message.state = MessageState.ACTIVE
             self._enqueue(message)
         return now
 

@@ -195,7 +195,6 @@ class MessageQueue(Entity):
 
     def take(self, message: BrokeredMessage) -> None:
         """Store a message that a topic gives to its subscriptions, its time of enqueueing set."""
-        self._let_time_pass()
         self._last_number = message.sequence_number = self._last_number + 1
         self._enqueue(message)
         self._announce()

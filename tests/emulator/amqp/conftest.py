@@ -33,14 +33,17 @@ async def producer(azure: Emulator) -> AsyncIterator[EventHubProducerClient]:
 
 def make_producer(azure: Emulator, **options: Any) -> EventHubProducerClient:
     """Return an official producer that tries nothing again and does not wait."""
-    options = {"eventhub_name": "hub", "retry_total": 0, "retry_backoff_factor": 0} | options
-    return EventHubProducerClient.from_connection_string(azure.eventhub_connection_string, **options)
+    given: dict[str, Any] = {"eventhub_name": "hub", "retry_total": 0, "retry_backoff_factor": 0} | options
+    producer: EventHubProducerClient = EventHubProducerClient.from_connection_string(
+        azure.eventhub_connection_string, **given
+    )
+    return producer
 
 
 def make_consumer(azure: Emulator, **options: Any) -> EventHubConsumerClient:
     """Return an official consumer that tries nothing again and does not wait."""
-    options = {"eventhub_name": "hub", "retry_total": 0, "retry_backoff_factor": 0} | options
-    return EventHubConsumerClient.from_connection_string(azure.eventhub_connection_string, "$Default", **options)
+    given: dict[str, Any] = {"eventhub_name": "hub", "retry_total": 0, "retry_backoff_factor": 0} | options
+    return EventHubConsumerClient.from_connection_string(azure.eventhub_connection_string, "$Default", **given)
 
 
 def make_service_bus(azure: Emulator, **options: Any) -> ServiceBusClient:

@@ -96,12 +96,15 @@ WRITTEN: list[tuple[str, Any]] = [
     ("d0 00000104 00000100" + "40" * 256, [None] * 256),
     ("c0 ff fe" + "40" * 254, [None] * 254),
     ("d0 00000103 000000ff" + "40" * 255, [None] * 255),
+    ("c0 07 02 73 0001f600 41", [Char("\U0001f600"), True]),
     ("c1 01 00", {}),
     ("c1 06 02 a30161 5201", {Symbol("a"): UInt(1)}),
     ("e0 01 00", Array()),
     ("e0 0a 02 70 00000001 00000002", Array((UInt(1), UInt(2)))),
     ("e0 04 02 56 01 00", Array((True, False))),
     ("e0 02 03 40", Array((None, None, None))),
+    ("e0 12 02 81 000000000000007f ffffffffffffff80", Array((Long(127), Long(-128)))),
+    ("e0 0a 02 71 0000007f ffffff80", Array((Int(127), Int(-128)))),
     ("e0 0d 02 b1 00000001 61 00000002 c3a9", Array(("a", "é"))),
     ("e0 13 02 d0 00000004 00000000 00000005 00000001 41", Array(([], [True]))),
     ("e0 07 02 005307 50 01 02", Array((Described(ULong(7), UByte(1)), Described(ULong(7), UByte(2))))),
@@ -205,6 +208,30 @@ def test_malformed_values_are_refused(octets: str) -> None:
     """What breaks a rule of the standard is refused, with the codec's own error."""
     with pytest.raises(AmqpDecodeError):
         decode(bytes.fromhex(octets))
+
+
+@pytest.mark.parametrize(
+    ("octets", "message"),
+    [
+        ("d0 00000005 ffffffff 41", "claims 4294967295 items in 1 bytes"),
+        ("d1 00000006 fffffffe 41 41", "claims 4294967294 items in 2 bytes"),
+        ("f0 00000006 ffffffff 50 01", "claims 4294967295 items in 1 bytes"),
+        ("d0 ffffffff 00000001 41", "ends at 4294967300, and the data at 10"),
+        ("c1 02 01 41", "has a key without a value"),
+        ("c0 03 01 41 42", "A list's items end at byte 4, and the list at 5"),
+        ("c1 03 02 45 40", "is no simple value, but a list"),
+        ("a1 02 c328", "Malformed value at byte 0: 'utf-8' codec can't decode"),
+    ],
+)
+def test_an_error_says_what_is_wrong(octets: str, message: str) -> None:
+    """Who writes a client reads in the error which rule its bytes break, and where; what is claimed is not read first."""
+    with pytest.raises(AmqpDecodeError, match=message):
+        decode(bytes.fromhex(octets))
+
+
+def test_an_array_of_many_nulls_is_written_in_the_large_form() -> None:
+    """The small form counts 255 items, though their bytes would have room."""
+    assert encode(Array((None,) * 256)).hex() == "f0" + "00000005" + "00000100" + "40"
 
 
 @no_deadline

@@ -147,6 +147,14 @@ def test_no_beginning_of_a_value_is_a_value(data: bytes) -> None:
         assert all(is_refused(decode, data[:length]) for length in range(end))
 
 
+@no_deadline
+@given(any_pair(PERFORMATIVES))
+def test_no_beginning_of_a_performative_is_a_performative(pair: tuple[Any, Any]) -> None:
+    """A performative that is cut off is refused wherever it is cut."""
+    data = encode_performative(pair[0])
+    assert all(is_refused(decode_performative, data[:length]) for length in range(len(data)))
+
+
 def a_list_of(count: int, item: bytes) -> bytes:
     """Return a list of so many times the same encoded item."""
     items = item * count

@@ -271,6 +271,14 @@ def test_an_error_names_the_field() -> None:
         decode_performative(encode(Described(ULong(0x14), [UInt(7), None, "tag"])))
 
 
+def test_an_error_names_what_is_no_performative() -> None:
+    """Bytes that are no described value at all are told from an unknown descriptor."""
+    with pytest.raises(AmqpDecodeError, match="A described value begins with 0x00, and byte 0 is 0xc0"):
+        decode_performative(encode([UInt(7)]))
+    with pytest.raises(AmqpDecodeError, match="is 25, and none of amqp:attach:list, amqp:begin:list"):
+        decode_performative(encode(Described(ULong(0x19), [])))
+
+
 @pytest.mark.parametrize(
     "performative",
     [Transfer(None), Flow(None, None, 1, 1), Close(Error(None)), Disposition(role=None, first=1), Open()],  # type: ignore[arg-type]

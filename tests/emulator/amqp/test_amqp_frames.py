@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from fastapi_azure_pool.emulator.amqp.frames import (
     AMQP_HEADER,
     SASL_HEADER,
+    AmqpFramingError,
     Frame,
     FrameDecoder,
     encode_frame,
@@ -158,6 +159,21 @@ def test_malformed_frames_are_refused(octets: str) -> None:
     """A frame that breaks a rule is refused with the codec's own error."""
     with pytest.raises(AmqpDecodeError):
         frames_of(bytes.fromhex(octets))
+
+
+def test_an_error_tells_a_wrong_header_from_a_wrong_body() -> None:
+    """A body that begins outside of its frame is named as that."""
+    for octets in ("00000008 01 00 0000", "0000000c 04 00 0000" + END):
+        with pytest.raises(AmqpFramingError, match="whose body begins at byte"):
+            frames_of(bytes.fromhex(octets))
+
+
+def test_a_performative_stays_within_its_frame() -> None:
+    """A performative that goes on in the next frame is refused, though its bytes are there."""
+    flow = encode_frame(0, Flow(None, 1, 2, 3))
+    shortened = (len(flow) - 2).to_bytes(4, "big") + flow[4:]
+    with pytest.raises(AmqpDecodeError, match="Flow ends 2 bytes behind its frame"):
+        frames_of(shortened + bytes(16))
 
 
 def test_a_sasl_performative_does_not_belong_into_an_amqp_frame() -> None:

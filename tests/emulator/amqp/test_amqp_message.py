@@ -286,6 +286,8 @@ MALFORMED: dict[str, bytes] = {
     "an array of properties": encode(Described(ULong(0x73), Array())),
     "data longer than the message": bytes.fromhex("00 5375 b0 00000002 00"),
     "data's length cut off": bytes.fromhex("00 5375 b0 0000"),
+    "data of sixteen megabytes that are not there": bytes.fromhex("00 5375 b0 01000000"),
+    "no type of the standard": bytes.fromhex("00 5374 57 00"),
 }
 
 

@@ -148,7 +148,7 @@ async def test_who_asks_is_told_about_the_partition(azure: Emulator, producer: E
     await producer.send_batch([EventData("1"), EventData("2")], partition_id="0")
     first = (await read(make_consumer(azure), 1, partition_id="0", track_last_enqueued_event_properties=True))[0]
     # the SDK gives them to the partition's context; they came with the event
-    annotations = first._message.delivery_annotations
+    annotations: Any = first._message.delivery_annotations
     last = azure.received_events("hub")[-1]
     assert annotations[b"last_enqueued_sequence_number"] == 1
     assert annotations[b"last_enqueued_offset"] == last.offset.encode()

@@ -81,15 +81,26 @@ def test_a_lock_expires_when_its_time_is_over(broker: VirtualBroker) -> None:
     assert take(queue).delivery_count == 1
 
 
-def test_a_lock_that_is_due_counts_for_nothing_even_before_the_alarm(broker: VirtualBroker) -> None:
+@pytest.mark.parametrize("operation", ["complete", "abandon", "defer", "dead_letter", "renew_lock"])
+def test_a_lock_that_is_due_counts_for_nothing_even_before_the_alarm(broker: VirtualBroker, operation: str) -> None:
     """Whoever looks at a queue finds it as it is at that time, however late the timer is."""
     queue = broker.queue(lock_seconds=30)
     queue.send(sent(b"a"))
     late = token(take(queue))
     broker.now += 30
     with pytest.raises(ServiceBusError, match="lock supplied is invalid"):
-        queue.complete(late)
+        getattr(queue, operation)(late)
     assert broker.rings == 0
+
+
+def test_what_is_due_is_no_longer_scheduled_even_before_the_alarm(broker: VirtualBroker) -> None:
+    """It cannot be cancelled any more."""
+    queue = broker.queue()
+    queue.send(sent(b"a", scheduled_time=START + 5))
+    broker.now += 5
+    with pytest.raises(ServiceBusError, match="not found"):
+        queue.cancel_scheduled([1])
+    assert bodies(queue, "active") == [b"a"]
 
 
 def test_renewing_locks_anew_from_now(broker: VirtualBroker) -> None:
@@ -289,6 +300,54 @@ def test_who_waits_is_served_when_something_comes(broker: VirtualBroker) -> None
     broker.let_time_pass(10)
     assert two.taken == [b"b", b"c", b"a", b"b", b"c"]
     assert bodies(queue, "active") == []
+
+
+def test_what_is_given_back_reaches_who_waits(broker: VirtualBroker) -> None:
+    """An abandoned message the one at the queue, a dead one the one at the dead letters, each at once."""
+    queue = broker.queue()
+    dead = queue.dead_letters
+    assert dead is not None
+    queue.send(sent(b"a"))
+    lock = token(take(queue))
+    waiting, mourning = Taker(queue, 1), Taker(dead, 2)
+    queue.abandon(lock)
+    assert waiting.taken == [b"a"]
+    queue.send(sent(b"b"))
+    queue.dead_letter(token(take(queue)))
+    assert mourning.taken == [b"b"]
+    (buried,) = dead.messages()
+    dead.dead_letter(token(buried))
+    assert mourning.taken == [b"b", b"b"]
+
+
+def test_a_message_that_was_locked_before_is_deleted_without_a_lock(broker: VirtualBroker) -> None:
+    """Nothing of the old lock is left in it."""
+    queue = broker.queue()
+    queue.send(sent(b"a"))
+    queue.abandon(token(take(queue)))
+    message = queue.receive(deletes=True)
+    assert message is not None
+    assert message.lock_token is None
+
+
+def test_a_dead_letter_is_no_longer_deferred(broker: VirtualBroker) -> None:
+    """A deferred message that failed too often is received from the dead letters as any other, again and again."""
+    queue = broker.queue(max_delivery_count=2)
+    queue.send(sent(b"a"))
+    queue.defer(token(take(queue)))
+    (message,) = queue.receive_deferred([1])
+    queue.abandon(token(message))
+    assert queue.dead_letters is not None
+    for _ in range(2):
+        queue.dead_letters.abandon(token(take(queue.dead_letters)))
+
+
+def test_a_subscription_serves_who_waits(broker: VirtualBroker) -> None:
+    """At once, without an alarm."""
+    topic = broker.namespace.create_topic("news", EntitySettings())
+    waiting = Taker(broker.namespace.create_subscription("news", "all", EntitySettings()), 1)
+    topic.send(sent(b"a"))
+    assert (waiting.taken, broker.rings) == ([b"a"], 0)
 
 
 def test_a_scheduled_message_reaches_who_waits(broker: VirtualBroker) -> None:

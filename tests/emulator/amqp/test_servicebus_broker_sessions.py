@@ -54,6 +54,16 @@ def test_the_next_session_is_the_one_that_waits_longest(queue: SessionQueue) -> 
     assert queue.accept_session(None, Holder(queue)) is None
 
 
+def test_who_waits_gets_a_session_that_is_released(queue: SessionQueue) -> None:
+    """At once."""
+    queue.send(sent(b"a1", session_id="a"))
+    first, second = Holder(queue), Holder(queue)
+    first.accept("a")
+    queue.wait(second)
+    first.release()
+    assert second.session is not None
+
+
 def test_who_waits_for_the_next_session_gets_it(queue: SessionQueue) -> None:
     """A message of a session without a holder wakes who waits."""
     waiting = Holder(queue)
@@ -70,8 +80,10 @@ def test_a_released_session_goes_to_the_next_with_no_delivery_counted(queue: Ses
     session = first.accept("a")
     queue.set_session_state("a", b"half way")
     assert take_all(queue, session) == [b"a1", b"a2"]
-    queue.wait(second)
     first.release()
+    assert bodies(queue, "active") == [b"a1", b"a2"]
+    queue.wait(second)
+    second.serve()
     assert second.session is not None
     assert queue.get_session_state("a") == b"half way"
     message = queue.receive_in(second.session)
@@ -154,6 +166,37 @@ def test_expired_messages_make_no_session_available(broker: VirtualBroker, queue
     broker.let_time_pass(5)
     assert Holder(queue).accept().session_id == "b"
     assert queue.session_ids() == ["b"]
+    assert (list(queue._sessions), list(queue._available)) == (["b"], [])
+
+
+def test_a_renewed_session_outlives_one_that_was_locked_later(broker: VirtualBroker, queue: SessionQueue) -> None:
+    """Each lock expires at its own time."""
+    first, second = Holder(queue), Holder(queue)
+    first.accept("a")
+    broker.let_time_pass(10)
+    second.accept("b")
+    broker.let_time_pass(10)
+    queue.renew_session_lock("a")
+    broker.let_time_pass(20)
+    assert (first.is_lost, second.is_lost) == (False, True)
+    broker.let_time_pass(10)
+    assert first.is_lost
+
+
+def test_a_session_lock_that_is_due_is_lost_even_before_the_alarm(broker: VirtualBroker, queue: SessionQueue) -> None:
+    """Its state is nobody's to read or write, and an empty session is gone."""
+    for use in (
+        lambda: queue.get_session_state("a"),
+        lambda: queue.set_session_state("a", b"x"),
+        lambda: queue.renew_session_lock("a"),
+    ):
+        Holder(queue).accept("a")
+        broker.now += 30
+        with pytest.raises(ServiceBusError, match="has expired"):
+            use()
+    queue.send(sent(b"a1", session_id="a", time_to_live=5))
+    broker.now += 5
+    assert queue.session_ids() == []
 
 
 def test_a_session_of_deferred_messages_is_not_the_next(broker: VirtualBroker, queue: SessionQueue) -> None:
@@ -168,6 +211,7 @@ def test_a_session_of_deferred_messages_is_not_the_next(broker: VirtualBroker, q
     broker.let_time_pass(30)
     assert queue.accept_session(None, Holder(queue)) is None
     assert queue.session_ids() == ["a"]
+    assert queue._available == {}  # it is not looked at again and again
 
 
 def test_deferred_messages_need_their_session(queue: SessionQueue) -> None:

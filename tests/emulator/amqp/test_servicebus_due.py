@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from unittest.mock import patch
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,6 +17,11 @@ from fastapi_azure_pool.emulator.servicebus.due import DueTimes
 @settings(deadline=None, derandomize=True, database=None)
 def test_items_come_in_the_order_of_their_last_times(steps: list[tuple[str, int, int]]) -> None:
     """As a plain dict of times says, whatever is added again, taken away or popped between."""
+    with patch("fastapi_azure_pool.emulator.servicebus.due._TOLERATED", 0):
+        _check(steps)
+
+
+def _check(steps: list[tuple[str, int, int]]) -> None:
     due: DueTimes[int] = DueTimes()
     times: dict[int, float] = {}
     for what, item, when in steps:

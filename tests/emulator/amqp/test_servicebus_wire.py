@@ -179,11 +179,12 @@ def test_an_envelope_that_says_nothing_agrees_with_its_members() -> None:
     assert message.session_id == "s"
 
 
-def test_an_envelope_that_says_something_else_is_refused() -> None:
+@pytest.mark.parametrize("name", ["session_id", "partition_key"])
+def test_an_envelope_that_says_something_else_is_refused(name: str) -> None:
     """The service would route the batch by it."""
-    envelope = decode_message(encoded_batch(ServiceBusMessage(b"a", session_id="s")))
-    envelope.body = [encoded(ServiceBusMessage(b"a", session_id="t"))]
-    with pytest.raises(ServiceBusError, match="distinct SessionId"):
+    envelope = decode_message(encoded_batch(ServiceBusMessage(b"a", **{name: "s"})))  # type: ignore[arg-type]  # by name
+    envelope.body = [encoded(ServiceBusMessage(b"a", **{name: "t"}))]  # type: ignore[arg-type]  # see above
+    with pytest.raises(ServiceBusError, match="distinct SessionId, PartitionKey"):
         read_delivery(encode_message(envelope), BATCH_FORMAT, EntitySettings())
 
 
