@@ -73,7 +73,7 @@ async def test_what_an_event_carries_is_kept(azure: Emulator, producer: EventHub
     await producer.send_event(event)
     (stored,) = azure.received_events("hub")
     assert (stored.body, stored.message_id, stored.offset) == (b"\0\xff" * 1000, "id-1", "0")
-    assert {name: stored.properties[name] for name in properties} == properties
+    assert {name: stored.properties[str(name)] for name in properties} == properties
     assert before <= stored.enqueued_time <= dt.datetime.now(dt.UTC)
 
 
