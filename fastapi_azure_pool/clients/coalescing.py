@@ -38,7 +38,7 @@ AnswerT = TypeVar("AnswerT")
 
 # A connection is not given up before a transfer has waited so long for its answer, or callers so long for anything to move: one who
 # comes with hardly any time left would break good connections, the more so the busier they are.
-_PATIENCE_SECONDS = 1.0
+PATIENCE_SECONDS = 1.0
 
 # Keeping a connection alive takes no longer than a round trip or two.
 _TEND_SECONDS = 10.0
@@ -79,6 +79,7 @@ class GroupCommit(Generic[ItemT]):
         window: Transfers in flight at most, at least 1; the channel may allow fewer.
         on_lost: Called once when the connection is closed or turns out to be broken.
         name: What the task is called.
+        patience: Seconds that a connection is given before it is given up, however little time a caller has; above 0.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class GroupCommit(Generic[ItemT]):
         window: int,
         on_lost: Callable[[], None],
         name: str,
+        patience: float = PATIENCE_SECONDS,
     ) -> None:
         self._channel = channel
         self._packing = packing
@@ -106,6 +108,7 @@ class GroupCommit(Generic[ItemT]):
         # When something has left or was answered; and since when callers have seen nothing of the kind.
         self._moved_at = 0.0
         self._still_since = math.inf
+        self._patience = patience
         self._is_lost = False
         self._is_awake = False
         self._sleep: asyncio.Future[None] | None = None
@@ -242,7 +245,7 @@ class GroupCommit(Generic[ItemT]):
         if self._in_air or self._traffic.resting or self._serving is not None:
             return  # These have a time of their own.
         self._still_since = min(self._still_since, max(since, self._moved_at))
-        if self._loop.time() - self._still_since >= _PATIENCE_SECONDS:
+        if self._loop.time() - self._still_since >= self._patience:
             self._lose()
 
     def _move(self) -> None:
@@ -314,6 +317,12 @@ class GroupCommit(Generic[ItemT]):
                     self._alarm.wake_by(channel.tend_at)
                     self._sleep = self._loop.create_future()
                     await self._sleep
+        except asyncio.CancelledError:
+            owner = asyncio.current_task()
+            if owner is not None and owner.cancelling():
+                # Before it was closed: the event loop is being shut down, where nobody is to open a successor.
+                self._on_lost = _say_nothing
+            raise
         except Exception as error:  # noqa: BLE001 - whatever the SDK raises here, nobody else can hear it
             _logger.warning("a connection to %s is broken (%s)", self._packing.entity, type(error).__name__)
         finally:
@@ -377,7 +386,7 @@ class GroupCommit(Generic[ItemT]):
         flight.is_in_air = True
         self._in_air += 1
         self._move()
-        deadline = max(self._moved_at + _PATIENCE_SECONDS, *(member.deadline for member in flight.members))
+        deadline = max(self._moved_at + self._patience, *(member.deadline for member in flight.members))
         flight.timer = self._loop.call_at(deadline, self._stall, flight, context=_NO_CONTEXT)
         retries = flight.retries
 
@@ -473,3 +482,7 @@ class GroupCommit(Generic[ItemT]):
             self._serving = None
             self._move()
             del request  # As in send().
+
+
+def _say_nothing() -> None:
+    """Tell the pool nothing."""

@@ -175,7 +175,7 @@ class EventhubConnector(AmqpConnector[PooledEventhub]):
         window: int,
         coalesce: bool,
     ) -> None:
-        super().__init__(access, window=window, coalesce=coalesce)
+        super().__init__(access, window=window, coalesce=coalesce, send_timeout_seconds=send_timeout_seconds)
         options = dict(client_options or {})
         ours = _OURS & options.keys()
         if ours:

@@ -190,7 +190,7 @@ class ServiceBusConnector(AmqpConnector[PooledServiceBusSender]):
         window: int,
         coalesce: bool,
     ) -> None:
-        super().__init__(access, window=window, coalesce=coalesce)
+        super().__init__(access, window=window, coalesce=coalesce, send_timeout_seconds=send_timeout_seconds)
         ours = _OURS & (client_options or {}).keys()
         if ours:
             raise ValueError(

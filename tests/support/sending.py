@@ -20,6 +20,10 @@ class Sending:
         channel: The connection; by default a new one.
         joining: Whether messages are joined; by default so.
         window: Transfers in flight at most.
+
+    Attributes:
+        times_lost: How often it told the pool that the connection is lost.
+        losses_to_tell: How often it should have, by its end.
     """
 
     def __init__(
@@ -29,6 +33,7 @@ class Sending:
         self.packing = ScriptedPacking()
         self.callers: list[Caller] = []
         self.times_lost = 0
+        self.losses_to_tell = 1
         self.commit: GroupCommit[Message] = GroupCommit(
             self.channel,
             self.packing,
@@ -78,7 +83,7 @@ class Sending:
         commit = self.commit
         assert commit.is_closed
         assert self.channel.complaints == []
-        assert self.times_lost == 1
+        assert self.times_lost == self.losses_to_tell
         assert commit._owner.done()
         assert all(caller.ended for caller in self.callers), self.callers
         assert self.channel.tasks <= {commit._owner}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from fastapi_azure_pool.clients.amqp.channel import TunedChannel
 from fastapi_azure_pool.clients.amqp.opening import abort, has_known_shape
-from fastapi_azure_pool.clients.coalescing import GroupCommit, Joining
+from fastapi_azure_pool.clients.coalescing import PATIENCE_SECONDS, GroupCommit, Joining
 from fastapi_azure_pool.pool import AbstractConnector
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class AmqpConnector(AbstractConnector[ConnectionT]):
         access: Where the entity is, and how to authenticate.
         window: Transfers in flight on one connection at most.
         coalesce: Whether messages of several callers are joined.
+        send_timeout_seconds: Seconds that a send may take.
 
     Attributes:
         report: Called with a connection and why it has ended; None for nobody.
@@ -67,10 +68,11 @@ class AmqpConnector(AbstractConnector[ConnectionT]):
     grow_at = GROW_AT
     probe_seconds = 1.0
 
-    def __init__(self, access: AmqpAccess, *, window: int, coalesce: bool) -> None:
+    def __init__(self, access: AmqpAccess, *, window: int, coalesce: bool, send_timeout_seconds: float) -> None:
         self.access = access
         self.report: Callable[[ConnectionT, BaseException], None] | None = None
         self._window = window
+        self._patience = min(send_timeout_seconds, PATIENCE_SECONDS)
         self._joining = Joining(access.entity, is_allowed=coalesce)
 
     def commit(
@@ -106,6 +108,7 @@ class AmqpConnector(AbstractConnector[ConnectionT]):
             window=self._window,
             on_lost=report_lost,
             name=f"sender to {packing.entity}",
+            patience=self._patience,
         )
 
     async def close(self, connection: ConnectionT) -> None:
