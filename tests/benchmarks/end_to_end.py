@@ -173,7 +173,8 @@ async def run(*, is_quick: bool) -> Outcome:
         ),
         charts=tuple(charts),
         notes=(
-            cores.in_words + (f" {disturbed} of {total} rounds were disturbed by other work." if disturbed else ""),
+            cores.in_words("server", "emulator and the load")
+            + (f" {disturbed} of {total} rounds were disturbed by other work." if disturbed else ""),
             f"Serving (b), (d) and (e), the server used {utilisation:.0%} of its core: "
             + (
                 "it is what limits the requests per second."

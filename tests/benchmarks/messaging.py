@@ -114,6 +114,21 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
+class Burst:
+    """What callers saw who came all at once.
+
+    Attributes:
+        per_second: Messages per second, from the first's arrival to the last's answer.
+        p50: Seconds that half of the sends did not exceed.
+        p99: Seconds that 99 % of the sends did not exceed.
+    """
+
+    per_second: float
+    p50: float
+    p99: float
+
+
+@dataclass(frozen=True, slots=True)
 class Sending:
     """A process that sends.
 
@@ -135,6 +150,10 @@ class Sending:
         measured = await self.ask("load", callers=callers, keys=keys, warm_up=warm_up, seconds=seconds)
         return Load(**measured, strangers_seconds=self._strangers() - before)
 
+    async def burst(self, *, callers: int, times: int) -> Burst:
+        """Have callers come all at once; see SenderProcess."""
+        return Burst(**await self.ask("burst", callers=callers, times=times))
+
     def _strangers(self) -> float:
         messaging = self.messaging
         ours = (self.process.pid, messaging.server.pid, messaging.proxy.pid, os.getpid())
@@ -149,6 +168,6 @@ async def messaging() -> AsyncIterator[Messaging]:
         server = await stack.enter_async_context(running("messaging_server", cores=cores.emulator))
         started = json.loads(await first_line(server))
         port, direct = started["port"], started["connection_string"]
-        proxy = await stack.enter_async_context(running("delaying_proxy", "--port", str(port), cores=cores.emulator))
+        proxy = await stack.enter_async_context(running("delaying_proxy", "--port", str(port), cores=cores.load))
         delayed = direct.replace(f":{port};", f":{int(await first_line(proxy))};")
         yield Messaging(cores, server, proxy, direct, delayed)

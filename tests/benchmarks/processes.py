@@ -32,15 +32,19 @@ class Cores:
         """Every one that is in use."""
         return sorted({*self.server, *self.emulator, *self.load})
 
-    @property
-    def in_words(self) -> str:
-        """Where everything ran."""
+    def in_words(self, server: str, others: str) -> str:
+        """Where everything ran.
+
+        Args:
+            server: What is measured.
+            others: What else ran, in the plural.
+        """
         if not self.server:
             return "Nothing was pinned to a core."
         if self.server == self.emulator:
-            return "Server, emulator and load shared one core, which compresses the ratios."
-        others = "shared another one" if self.emulator == self.load else "had one each"
-        return f"The server was pinned to a core of its own; the emulator and the load {others}."
+            return f"The {server} and the {others} shared one core, which compresses the ratios."
+        where = "shared another one" if self.emulator == self.load else "had one each"
+        return f"The {server} was pinned to a core of its own; the {others} {where}."
 
 
 @asynccontextmanager

@@ -87,6 +87,29 @@ class SenderProcess:
             "processor_seconds": used[1] - used[0],
         }
 
+    async def burst(self, callers: int, times: int) -> dict[str, float]:
+        """Open another one, have callers come all at once and send so many messages each, and close it again."""
+        sender = self._make()
+        await sender.open()
+        latencies: list[float] = []
+
+        async def call() -> None:
+            for _ in range(times):
+                started = perf_counter()
+                await sender.send(BODY, None)
+                latencies.append(perf_counter() - started)
+
+        started = perf_counter()
+        await asyncio.gather(*(call() for _ in range(callers)))
+        seconds = perf_counter() - started
+        await sender.close()
+        latencies.sort()
+        return {
+            "per_second": len(latencies) / seconds,
+            "p50": percentile(latencies, 0.50),
+            "p99": percentile(latencies, 0.99),
+        }
+
     async def send(self, times: int) -> list[float]:
         """Send one message after the other, and give the seconds that each took."""
         latencies = []
@@ -193,6 +216,7 @@ async def _serve(service: str, client: str, connection_string: str, options: dic
             "open": process.open,
             "time_opening": process.time_opening,
             "load": process.load,
+            "burst": process.burst,
             "send": process.send,
             "crowd": process.crowd,
             "wait": process.wait,

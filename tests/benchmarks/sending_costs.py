@@ -26,13 +26,13 @@ OPENING = 0.1
 
 SIZE = 1024
 MEGABYTES = 10.0
-HELD_SECONDS = 2.0
+HELD_SECONDS = 1.0
 """How long the answers to those whose memory is weighed are held back in each direction."""
 
 SENDS = 100
 DETACHED_SECONDS = 2.5
 """How long after the links are detached the next request comes: looking takes up to 1 s, opening a part of another."""
-AS_FAST = 1.25
+AS_FAST = 1.15
 """A first send counts as fast as a hundredth that it takes so much longer than at most: the interpreter adapts its code to what it
 does, and half a millisecond of a first pass is that."""
 
@@ -43,18 +43,18 @@ async def run(*, is_quick: bool) -> Outcome:
     async with messaging() as both:
         openings = {service: await _openings(service, both, rounds=2 if is_quick else 9) for service in SERVICES}
         stalls = {
-            (service, name): [await _stall(service, both, options) for _ in range(rounds)]
+            (service, name): await _stalls(service, both, options, rounds=rounds)
             for service in SERVICES
             for name, options in CROWDS.items()
         }
     async with messaging() as both:
         firsts = {service: [await _first(service, both) for _ in range(rounds)] for service in SERVICES}
-        detached = await _after_detach(both, rounds=rounds)
+        detached = await _after_detach(both, rounds=2 if is_quick else 3)
         sdks = {service: await _first(service, both, client="sdk", is_open=False) for service in SERVICES}
     async with messaging() as both:
         weights = {
             (service, is_traced): [
-                await _weigh(service, both, is_traced=is_traced) for _ in range(1 if is_quick else 3)
+                await _weigh(service, both, is_traced=is_traced) for _ in range(1 if is_quick else 2)
             ]
             for service in SERVICES
             for is_traced in (True, False)
@@ -80,11 +80,11 @@ async def run(*, is_quick: bool) -> Outcome:
             *(
                 Figure(
                     f"{service}: memory of {CROWD:,} waiting sends of 1 KB, {name}",
-                    Spread.of([weight / 1e6 for weight in weights[service, is_traced]]),
+                    Spread.of([weight / 1e6 for weight, _ in weights[service, is_traced]]),
                     at_most=MEGABYTES,
                     form="{:.2f} MB",
                 )
-                for is_traced, name in ((True, "at its peak, by tracemalloc"), (False, "growth of the resident set"))
+                for is_traced, name in ((True, "by tracemalloc"), (False, "growth of the resident set"))
             ),
             Figure(
                 f"{service}: the first send after start-up, against the hundredth",
@@ -109,7 +109,7 @@ async def run(*, is_quick: bool) -> Outcome:
         figures=tuple(figures),
         tables=(
             Table(
-                "In time",
+                "In time and memory",
                 (
                     "service",
                     "opening",
@@ -118,16 +118,20 @@ async def run(*, is_quick: bool) -> Outcome:
                     "hundredth",
                     "first after a detach",
                     "the SDK's first",
+                    f"{CROWD:,} waiting",
+                    "at most until they are answered",
                 ),
                 tuple(
                     (
                         service,
-                        in_time_units(statistics.median(openings[service]["own"])),
-                        in_time_units(statistics.median(openings[service]["sdk"])),
-                        in_time_units(statistics.median(first for first, _ in firsts[service])),
-                        in_time_units(statistics.median(hundredth for _, hundredth in firsts[service])),
+                        *(in_time_units(statistics.median(openings[service][client])) for client in ("own", "sdk")),
+                        *(in_time_units(statistics.median(column)) for column in zip(*firsts[service], strict=True)),
                         in_time_units(statistics.median(first for first, _ in detached[service])),
                         in_time_units(sdks[service][0]),
+                        *(
+                            f"{statistics.median(column) / 1e6:.2f} MB"
+                            for column in zip(*weights[service, True], strict=True)
+                        ),
                     )
                     for service in SERVICES
                 ),
@@ -147,14 +151,14 @@ async def _openings(service: str, both: Messaging, *, rounds: int) -> dict[str, 
         return await interleave(rounds, subjects)
 
 
-async def _stall(service: str, both: Messaging, options: dict[str, Any]) -> float:
+async def _stalls(service: str, both: Messaging, options: dict[str, Any], *, rounds: int) -> list[float]:
     async with both.sender(service, "own", **options) as sender:
         await sender.ask("crowd", callers=CROWD, times=1)  # Opens as many connections as it will have.
-        seconds: float = await sender.ask("crowd", callers=CROWD, times=CROWD_TIMES)
-        return seconds
+        return [await sender.ask("crowd", callers=CROWD, times=CROWD_TIMES) for _ in range(rounds)]
 
 
-async def _weigh(service: str, both: Messaging, *, is_traced: bool) -> float:
+async def _weigh(service: str, both: Messaging, *, is_traced: bool) -> tuple[float, float]:
+    """Give the bytes while all wait, and the most until the last is answered (traced only)."""
     async with both.sender(service, "own", **ONE_CONNECTION) as sender:
         await sender.ask("send", times=10)
         await both.delay(HELD_SECONDS)
@@ -163,7 +167,7 @@ async def _weigh(service: str, both: Messaging, *, is_traced: bool) -> float:
         peak: float = await sender.ask("finish")
     if weight["waiting"] < CROWD:
         raise RuntimeError(f"only {weight['waiting']} of {CROWD} callers still waited when they were weighed")
-    return peak if is_traced else float(weight["bytes"])
+    return float(weight["bytes"]), peak
 
 
 async def _first(service: str, both: Messaging, *, client: str = "own", is_open: bool = True) -> tuple[float, float]:
