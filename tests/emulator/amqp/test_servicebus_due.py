@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from unittest.mock import patch
 
 from hypothesis import given, settings
@@ -12,7 +13,10 @@ from fastapi_azure_pool.emulator.servicebus.due import DueTimes
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from(["add", "discard", "pop"]), st.integers(0, 5), st.integers(0, 9)), max_size=60)
+    st.lists(
+        st.tuples(st.sampled_from(["add", "add", "add", "discard", "pop"]), st.integers(0, 40), st.integers(0, 99)),
+        max_size=200,
+    )
 )
 @settings(deadline=None, derandomize=True, database=None)
 def test_items_come_in_the_order_of_their_last_times(steps: list[tuple[str, int, int]]) -> None:
@@ -38,6 +42,16 @@ def _check(steps: list[tuple[str, int, int]]) -> None:
             times = {item: time for item, time in times.items() if time > when}
         assert len(due) == len(times)
         assert due.next_due == min(times.values(), default=math.inf)
+
+
+def test_the_order_survives_many_that_are_taken_away() -> None:
+    """As above over a thousand steps, most of which take something away again."""
+    lot = random.Random(1)
+    steps = [("add", item, lot.randrange(1000)) for item in range(200)]
+    kinds = ("add", "discard", "discard")
+    steps += [(lot.choice(kinds), lot.randrange(200), lot.randrange(1000)) for _ in range(1000)]
+    with patch("fastapi_azure_pool.emulator.servicebus.due._TOLERATED", 0):
+        _check([*steps, ("pop", 0, 1000)])
 
 
 def test_what_was_taken_away_takes_no_room() -> None:
