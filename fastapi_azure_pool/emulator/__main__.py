@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 # The official Cosmos DB emulator's port, so that what was configured for it finds this one.
 _COSMOS_PORT = 8081
 _IDENTITY_PORT = 8082
+# AMQP's own, where the SDKs look when a connection string for an emulator names none.
+_AMQP_PORT = 5672
 
 _NO_TLS = "The key works over http; a credential such as DefaultAzureCredential needs https: start with --tls."
 
@@ -34,19 +36,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
             identity_port=options.identity_port,
             cosmos_key=options.cosmos_key,
             cosmos_partitions=options.partitions,
+            amqp_port=options.amqp_port,
+            amqp_key=options.amqp_key,
             tls=options.tls,
         )
         with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(_serve(emulator, options.container))
+            asyncio.run(_serve(emulator, options))
     except (OSError, ValueError) as error:
         sys.stderr.write(f"The emulator did not start: {error}\n")
         return 1
     return 0
 
 
-async def _serve(emulator: Emulator, containers: Sequence[tuple[str, str, str]]) -> None:
-    for database, container, partition_key in containers:
+async def _serve(emulator: Emulator, options: argparse.Namespace) -> None:
+    for database, container, partition_key in options.container:
         await emulator.create_cosmos_container(database, container, partition_key=partition_key)
+    for name, partitions in options.eventhub:
+        await emulator.create_eventhub(name, partitions=partitions)
+    for name in options.queue:
+        await emulator.create_queue(name)
+    for topic, subscriptions in options.topic:
+        await emulator.create_topic(topic)
+        for subscription in subscriptions:
+            await emulator.create_subscription(topic, subscription)
     async with emulator:
         sys.stdout.write(_instructions(emulator))
         sys.stdout.flush()
@@ -61,6 +73,8 @@ Local Azure on loopback: a test double, in memory, without security.
 
   Cosmos DB         {emulator.cosmos_endpoint}
   key               {emulator.cosmos_key}
+  Event Hubs and
+  Service Bus       {emulator.amqp_authority}
   managed identity  {emulator.identity_endpoint}
 
 To connect an application, paste this into its shell:
@@ -89,7 +103,32 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DATABASE/CONTAINER:/KEY",
         help="make this container at the start, for example shop/orders:/customer_id; may be repeated",
     )
-    parser.add_argument("--tls", action="store_true", help="serve https, which credentials (not keys) need")
+    parser.add_argument("--amqp-port", type=int, default=_AMQP_PORT, help="default %(default)s; 0 for a free one")
+    parser.add_argument("--amqp-key", help="the key of Event Hubs and Service Bus; default: the same every time")
+    parser.add_argument(
+        "--eventhub",
+        type=_eventhub,
+        action="append",
+        default=[],
+        metavar="NAME[:PARTITIONS]",
+        help="make this event hub at the start, with 4 partitions if not told; may be repeated",
+    )
+    parser.add_argument(
+        "--queue",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="make this Service Bus queue at the start; may be repeated",
+    )
+    parser.add_argument(
+        "--topic",
+        type=_topic,
+        action="append",
+        default=[],
+        metavar="NAME[:SUBSCRIPTION,...]",
+        help="make this topic with these subscriptions at the start; may be repeated",
+    )
+    parser.add_argument("--tls", action="store_true", help="serve with TLS, which credentials (not keys) need")
     return parser
 
 
@@ -99,6 +138,20 @@ def _container(text: str) -> tuple[str, str, str]:
     if not database or not container or not partition_key.startswith("/"):
         raise argparse.ArgumentTypeError(f"{text!r} must read like shop/orders:/customer_id")
     return database, container, partition_key
+
+
+def _eventhub(text: str) -> tuple[str, int]:
+    name, _, partitions = text.partition(":")
+    if not name or (partitions and not partitions.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r} must read like orders or orders:4")
+    return name, int(partitions or 4)
+
+
+def _topic(text: str) -> tuple[str, list[str]]:
+    name, _, subscriptions = text.partition(":")
+    if not name:
+        raise argparse.ArgumentTypeError(f"{text!r} must read like news or news:audit,mail")
+    return name, [subscription for subscription in subscriptions.split(",") if subscription]
 
 
 if __name__ == "__main__":

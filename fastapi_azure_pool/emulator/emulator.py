@@ -207,7 +207,9 @@ class Emulator(MessagingEntities):
         return {
             "AZURE_COSMOS_ENDPOINT": self.cosmos_endpoint,
             "AZURE_COSMOS_KEY": self.cosmos_key,
+            "AZURE_EVENTHUB_CONNECTION_STRING": self.eventhub_connection_string,
             "AZURE_POD_IDENTITY_AUTHORITY_HOST": self._url("identity").rstrip("/"),
+            "AZURE_SERVICEBUS_CONNECTION_STRING": self.servicebus_connection_string,
             "AZURE_TOKEN_CREDENTIALS": "ManagedIdentityCredential",
             "IDENTITY_ENDPOINT": self.identity_endpoint,
             "IDENTITY_HEADER": self.identity_header,

@@ -174,7 +174,9 @@ async def test_environment_has_what_applications_and_credentials_look_for(azure:
     assert azure.environment == {
         "AZURE_COSMOS_ENDPOINT": azure.cosmos_endpoint,
         "AZURE_COSMOS_KEY": azure.cosmos_key,
+        "AZURE_EVENTHUB_CONNECTION_STRING": azure.eventhub_connection_string,
         "AZURE_POD_IDENTITY_AUTHORITY_HOST": identity,
+        "AZURE_SERVICEBUS_CONNECTION_STRING": azure.servicebus_connection_string,
         "AZURE_TOKEN_CREDENTIALS": "ManagedIdentityCredential",
         "IDENTITY_ENDPOINT": f"{identity}/msi/token",
         "IDENTITY_HEADER": azure.identity_header,

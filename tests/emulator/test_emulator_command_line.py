@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import shlex
 import signal
 import socket
 import sys
@@ -13,6 +14,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from azure.core.pipeline.transport import AioHttpTransport
 from azure.cosmos.aio import CosmosClient
+from azure.eventhub.aio import EventHubProducerClient
+from azure.servicebus import ServiceBusMessage
+from azure.servicebus.aio import ServiceBusClient
 
 from fastapi_azure_pool.emulator import __main__ as command_line
 
@@ -31,6 +35,14 @@ async def test_it_tells_how_to_connect_and_stops_at_an_interrupt() -> None:
         "shop/orders:/customer_id",
         "--partitions",
         "2",
+        "--amqp-port",
+        "0",
+        "--eventhub",
+        "events:2",
+        "--queue",
+        "jobs",
+        "--topic",
+        "news:audit,mail",
     ]
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -45,7 +57,9 @@ async def test_it_tells_how_to_connect_and_stops_at_an_interrupt() -> None:
     text = ""
     while "Ctrl-C stops it." not in text:
         text += (await asyncio.wait_for(process.stdout.readline(), 20)).decode()
-    environment = dict(re.findall(r"^export (\w+)=(\S+)$", text, re.MULTILINE))
+    environment = {
+        name: shlex.split(value)[0] for name, value in re.findall(r"^export (\w+)=(\S+)$", text, re.MULTILINE)
+    }
     assert set(environment) >= {"AZURE_COSMOS_ENDPOINT", "AZURE_COSMOS_KEY", "IDENTITY_ENDPOINT", "IDENTITY_HEADER"}
     transport = AioHttpTransport(use_env_settings=False)
     async with CosmosClient(
@@ -53,9 +67,29 @@ async def test_it_tells_how_to_connect_and_stops_at_an_interrupt() -> None:
     ) as client:
         orders = client.get_database_client("shop").get_container_client("orders")
         assert len([one async for one in orders.read_feed_ranges()]) == 2
+        await send_to_all(environment)
         process.send_signal(signal.SIGINT)
         _, errors = await asyncio.wait_for(process.communicate(), 10)
     assert (process.returncode, errors) == (0, b"")
+
+
+async def send_to_all(environment: dict[str, str]) -> None:
+    """Send to each hub, queue and topic that was asked for; they are there, with their partitions and subscriptions."""
+    async with EventHubProducerClient.from_connection_string(
+        environment["AZURE_EVENTHUB_CONNECTION_STRING"], eventhub_name="events", retry_total=0
+    ) as producer:
+        assert await producer.get_partition_ids() == ["0", "1"]
+    async with ServiceBusClient.from_connection_string(
+        environment["AZURE_SERVICEBUS_CONNECTION_STRING"], retry_total=0
+    ) as client:
+        async with client.get_queue_sender("jobs") as sender:
+            await sender.send_messages(ServiceBusMessage("job"))
+        async with client.get_topic_sender("news") as sender:
+            await sender.send_messages(ServiceBusMessage("news"))
+        for subscription in ("audit", "mail"):
+            async with client.get_subscription_receiver("news", subscription) as receiver:
+                (message,) = await receiver.receive_messages(max_wait_time=10)
+                assert str(message) == "news"
 
 
 def run_interrupted(coroutine: Coroutine[Any, Any, None]) -> None:
@@ -75,7 +109,7 @@ def run_interrupted(coroutine: Coroutine[Any, Any, None]) -> None:
 def test_https_and_a_key_can_be_chosen(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """--tls and --cosmos-key show in what it prints."""
     monkeypatch.setattr(asyncio, "run", run_interrupted)
-    options = ["--tls", "--cosmos-key", "a2V5", "--cosmos-port", "0", "--identity-port", "0"]
+    options = ["--tls", "--cosmos-key", "a2V5", "--cosmos-port", "0", "--identity-port", "0", "--amqp-port", "0"]
     assert command_line.main([*options, "--container", "shop/orders:/id"]) == 0
     printed = capsys.readouterr().out
     assert "export AZURE_COSMOS_ENDPOINT=https://127.0.0.1:" in printed
@@ -102,6 +136,24 @@ def test_malformed_containers_are_refused(container: str, capsys: pytest.Capture
         command_line.main(["--container", container])
     assert caught.value.code == 2
     assert "must read like shop/orders:/customer_id" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "example"),
+    [
+        ("--eventhub", ":4", "orders:4"),
+        ("--eventhub", "hub:many", "orders:4"),
+        ("--topic", ":audit", "news:audit,mail"),
+    ],
+)
+def test_malformed_entities_are_refused(
+    option: str, value: str, example: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A hub or topic that does not read like the example ends it with the usual status 2 and the example."""
+    with pytest.raises(SystemExit) as caught:
+        command_line.main([option, value])
+    assert caught.value.code == 2
+    assert example in capsys.readouterr().err
 
 
 def test_a_container_that_azure_refuses_ends_it(capsys: pytest.CaptureFixture[str]) -> None:
