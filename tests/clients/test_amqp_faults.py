@@ -19,7 +19,7 @@ from fastapi_azure_pool import (
     SendRejected,
     SendTimedOut,
 )
-from fastapi_azure_pool.clients import coalescing
+from fastapi_azure_pool.clients import flights
 from tests.clients.messaging import Hub, pooled
 from tests.clients.waiting import eventually
 
@@ -36,7 +36,7 @@ LONGEST_SECONDS = 10
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses before another attempt are 10, 20 and 40 ms in place of 1, 2 and 4 s."""
-    monkeypatch.setattr(coalescing, "_RETRY_SECONDS", (0.01, 0.02, 0.04))
+    monkeypatch.setattr(flights, "_RETRY_SECONDS", (0.01, 0.02, 0.04))
 
 
 async def failure(sending: Any) -> SendError:
@@ -111,7 +111,7 @@ async def test_what_was_certainly_not_stored_is_sent_again(messaging: Messaging,
 
 async def test_a_service_that_stays_busy_is_told_in_time(messaging: Messaging, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the time is over and the service is still busy, the caller learns that it is, and that nothing was stored."""
-    monkeypatch.setattr(coalescing, "_RETRY_SECONDS", (0.01, 100.0))
+    monkeypatch.setattr(flights, "_RETRY_SECONDS", (0.01, 100.0))
     async with messaging.client(send_timeout_seconds=5) as client:
         connection = pooled(client)
         with messaging.azure.faults.throttle(method="TRANSFER", path=messaging.entity):
@@ -128,7 +128,7 @@ async def test_an_outcome_that_stays_no_success_is_told_in_time(
     messaging: Messaging, outcome: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A message that is released again and again fails in time, where the SDK's own sender would wait for ever."""
-    monkeypatch.setattr(coalescing, "_RETRY_SECONDS", (0.01, 100.0))
+    monkeypatch.setattr(flights, "_RETRY_SECONDS", (0.01, 100.0))
     async with messaging.client(send_timeout_seconds=5) as client:
         with messaging.azure.faults.settle(outcome, path=messaging.entity):
             error = await failure(messaging.send(client, "one"))
@@ -224,23 +224,35 @@ async def test_a_drop_amid_many_senders_loses_nothing_that_was_told(messaging: M
         await messaging.settle_down(client)
 
 
-async def test_a_message_waits_for_credit_within_its_time(messaging: Messaging) -> None:
-    """A link without credit takes nothing: who waits is told in time, with certainty; with credit again, the others leave."""
+async def test_a_message_waits_for_credit(messaging: Messaging) -> None:
+    """A link without credit takes nothing: messages wait, and leave by the same connection when there is credit again."""
     with messaging.azure.faults.withhold_credit(path=messaging.entity) as fault:
-        async with messaging.client(send_timeout_seconds=0.1) as client, messaging.client() as patient:
-            error = await failure(messaging.send(client, "lost"))
-            assert isinstance(error, SendTimedOut)
-            assert not error.maybe_delivered
-            waiting = [asyncio.create_task(messaging.send(patient, str(number))) for number in range(3)]
-            await eventually(
-                lambda: all(connection.current_client_count == 3 for connection in patient.pool.connections)
-            )
+        async with messaging.client() as client:
+            waiting = [asyncio.create_task(messaging.send(client, str(number))) for number in range(3)]
+            await eventually(lambda: client.pool.stats().clients == 3)
+            assert messaging.azure.faults.send_flow() >= 1
             assert messaging.transfers == 0
             fault.clear()
             await asyncio.gather(*waiting)
             await messaging.send(client, "after")
-            assert messaging.count("OPEN") == 2
+            assert messaging.count("OPEN") == 1
     assert sorted(messaging.stored()) == [b"0", b"1", b"2", b"after"]
+
+
+async def test_a_link_that_never_gives_credit_is_given_up(messaging: Messaging) -> None:
+    """Who waits in vain for credit is told in time, with certainty, and the connection is replaced by another."""
+    with messaging.azure.faults.withhold_credit(path=messaging.entity):
+        async with messaging.client(send_timeout_seconds=0.1) as client:
+            connection = pooled(client)
+            error = await failure(messaging.send(client, "lost"))
+            assert isinstance(error, SendTimedOut)
+            assert not error.maybe_delivered
+            messaging.azure.faults.clear()
+            await eventually(lambda: connection not in [held.transport for held in client.pool.connections])
+            await messaging.settle_down(client)
+            await messaging.send(client, "after")
+            assert messaging.count("OPEN") == 2
+    assert messaging.stored() == [b"after"]
 
 
 async def test_no_more_leaves_than_there_is_credit_for(messaging: Messaging) -> None:

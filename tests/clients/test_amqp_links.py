@@ -9,6 +9,7 @@ import pytest
 from azure.servicebus._pyamqp.error import AMQPException, ErrorCondition
 
 from fastapi_azure_pool import SendError, SendInterrupted, SendRejected, SendTimedOut
+from fastapi_azure_pool.clients import flights
 from fastapi_azure_pool.clients.amqp.outcomes import disposition, rejection
 from fastapi_azure_pool.clients.transfers import LOST, OutcomeKind
 from tests.clients.messaging import channel_of, pooled
@@ -71,8 +72,9 @@ async def test_a_link_that_never_answers_costs_its_callers_alone(hub: Hub) -> No
         await client.send_event("after")
 
 
-async def test_scheduling_that_meets_trouble(queue: Queue) -> None:
+async def test_scheduling_that_meets_trouble(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     """A management request that is dropped, stalled or refused fails in time, with what is known, and the pool heals."""
+    monkeypatch.setattr(flights, "_RETRY_SECONDS", (0.01,))
     path, method = "work*", "com.microsoft:schedule-message"
     faults = queue.azure.faults
     async with queue.client(send_timeout_seconds=0.4) as client:
