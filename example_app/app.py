@@ -43,7 +43,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             connect(settings) as clients,
             open_pools(app, orders=clients.orders) as state,
             open_pools(app, fail_fast=False, events=clients.events, confirmations=clients.confirmations),
-            running(*_works(settings, clients)),
+            running(_works(settings, clients)),
         ):
             yield state
 
@@ -55,11 +55,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     return app
 
 
-def _works(settings: Settings, clients: Clients) -> list[Work]:
+def _works(settings: Settings, clients: Clients) -> dict[str, Work]:
     if not settings.confirm_orders:
-        return []
+        return {}
     publisher = Publisher(clients.events, clients.confirmations)
-    return [
-        ConfirmationWorker(clients.orders, clients.confirmations).run,
-        Sweep(clients.orders, publisher, seconds=settings.sweep_seconds).run,
-    ]
+    return {
+        "confirmation worker": ConfirmationWorker(clients.orders, clients.confirmations).run,
+        "sweep": Sweep(clients.orders, publisher, seconds=settings.sweep_seconds).run,
+    }

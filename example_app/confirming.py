@@ -15,7 +15,6 @@ from example_app.publishing import Confirmation
 if TYPE_CHECKING:
     from fastapi_azure_pool import ManagedCosmos
 
-_SECONDS = 5.0
 _ATTEMPTS = 5
 
 # What Cosmos DB answers when it is this request that it does not take, and will not take the next time either.
@@ -36,25 +35,26 @@ class PoisonMessage(Exception):
         self.description = description
 
 
-async def confirm(orders: ManagedCosmos, body: bytes) -> None:
+async def confirm(orders: ManagedCosmos, body: bytes, *, seconds: float) -> None:
     """Confirm the order that a message names, unless that is done or has been overtaken; may be called again for the same one.
 
     Args:
         orders: Where the orders are.
         body: The message's body.
+        seconds: How long it may take, above 0.
 
     Raises:
         PoisonMessage: It will never be possible.
         AzureError: The database could not do it now.
         PoolError: Likewise, there is no connection to it.
-        TimeoutError: Likewise, not in 5 s, or the order was changed again and again meanwhile.
+        TimeoutError: Likewise, not in that time, or the order was changed again and again meanwhile.
     """
     try:
         order_id = Confirmation.model_validate_json(body).order_id
     except ValidationError:
         raise PoisonMessage("NoConfirmation", "The body is no JSON object with the order_id of an order.") from None
     try:
-        async with asyncio.timeout(_SECONDS), orders.get_container_client() as container:
+        async with asyncio.timeout(seconds), orders.get_container_client() as container:
             for _ in range(_ATTEMPTS):
                 if await confirm_and_unmark(container, order_id, customer_of(order_id)):
                     return

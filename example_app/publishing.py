@@ -72,11 +72,13 @@ class Publisher:
     async def try_to_publish(self, order: Order) -> None:
         """Send them within the time that a request has, and leave it to the sweep where that fails.
 
-        The order is stored by then. To answer the request with an error would tell the customer that it is not, who would place it
-        a second time.
+        The order is stored by then. To answer the request with an error, whatever it is, would tell the customer that the order is
+        not, who would place it a second time.
         """
         try:
             async with asyncio.timeout(_SECONDS_FOR_A_REQUEST):
                 await self.publish(order)
         except (PoolError, TimeoutError) as error:
             _logger.warning("order %s is published later: %s", order.id, type(error).__name__)
+        except Exception:
+            _logger.exception("order %s is published later", order.id)

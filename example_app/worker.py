@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 _AT_ONCE = 20
+_SECONDS_TO_CONFIRM = 5.0
 _SECONDS_TO_OPEN = 30.0
 _SECONDS_TO_ANSWER = 10.0
 _SECONDS_TO_CLOSE = 5.0
@@ -46,6 +47,9 @@ _SECONDS_WITHOUT_MESSAGES = 240.0
 # takes it for poison; so they are kept, and their locks renewed, and given back only when it has become a long outage.
 _SECONDS_TO_HOLD = 300.0
 _LONGEST_PAUSE = 10.0
+
+# Of a message whose lock, by this machine's clock, is over when it arrives, the clock is wrong.
+_SHORTEST_LOCK = 1.0
 
 
 class ConfirmationWorker:
@@ -102,46 +106,44 @@ class ConfirmationWorker:
         """Confirm the orders of these messages and settle each; hold messages while the database is away."""
         loop = asyncio.get_running_loop()
         hold_until = loop.time() + _SECONDS_TO_HOLD
-        lock_seconds = min(_locked_for(message) for message in messages)
+        lock_seconds = max(min(map(_locked_for, messages)), _SHORTEST_LOCK)
         held = list(messages)
         while True:
-            outcomes = await asyncio.gather(
-                *(confirm(self._orders, _body(message)) for message in held), return_exceptions=True
-            )
-            later: list[ServiceBusReceivedMessage] = []
-            reason: BaseException | None = None
-            for message, outcome in zip(held, outcomes, strict=True):
-                if isinstance(outcome, (AzureError, PoolError, TimeoutError)):
-                    later.append(message)
-                    reason = outcome
-                elif isinstance(outcome, PoisonMessage):
-                    _logger.error("message %s is dead-lettered: %s", message.message_id, outcome)
-                    await _settle(
-                        receiver.dead_letter_message(
-                            message, reason=outcome.reason, error_description=outcome.description
-                        )
-                    )
-                elif outcome is not None:
-                    raise outcome
-                else:
-                    await _settle(receiver.complete_message(message))
-            held = later
-            if reason is None:
+            later = await self._attempt(receiver, held, seconds=min(_SECONDS_TO_CONFIRM, lock_seconds / 3))
+            if not later:
                 self._database_outage.end()
                 return
-            pause = min(self._database_outage.note(reason), lock_seconds / 4)
-            if loop.time() + pause < hold_until:
-                await wait(stopping, pause)
-                if not stopping.is_set():
-                    await _renew(receiver, held, lock_seconds / 2)
-                    continue
-            for message in held:
-                await _settle(receiver.abandon_message(message))
-            return
+            held = [message for message, _ in later]
+            pause = min(self._database_outage.note(later[0][1]), lock_seconds / 4)
+            await wait(stopping, pause)
+            if stopping.is_set() or loop.time() >= hold_until:
+                for message in held:
+                    await _settle(receiver.abandon_message(message))
+                return
+            await _renew(receiver, held, lock_seconds / 2)
 
-
-def _body(message: ServiceBusReceivedMessage) -> bytes:
-    return b"".join(message.body)
+    async def _attempt(
+        self, receiver: ServiceBusReceiver, held: Sequence[ServiceBusReceivedMessage], *, seconds: float
+    ) -> list[tuple[ServiceBusReceivedMessage, Exception]]:
+        """Confirm all at once and settle, one after the other, what is decided; give the rest, each with what stood in its way."""
+        outcomes = await asyncio.gather(
+            *(confirm(self._orders, b"".join(message.body), seconds=seconds) for message in held),
+            return_exceptions=True,
+        )
+        later: list[tuple[ServiceBusReceivedMessage, Exception]] = []
+        for message, outcome in zip(held, outcomes, strict=True):
+            if outcome is None:
+                await _settle(receiver.complete_message(message))
+            elif isinstance(outcome, PoisonMessage):
+                _logger.error("message %r goes to the dead letters: %s", message.message_id, outcome)
+                await _settle(
+                    receiver.dead_letter_message(message, reason=outcome.reason, error_description=outcome.description)
+                )
+            elif isinstance(outcome, (AzureError, PoolError, TimeoutError)):
+                later.append((message, outcome))
+            else:
+                raise outcome
+        return later
 
 
 def _locked_for(message: ServiceBusReceivedMessage) -> float:

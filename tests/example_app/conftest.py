@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 
-LOCK_SECONDS = 2.0
+LOCK_SECONDS = 4.0
 """For how long a message is locked: the time after which that of a killed process comes back."""
 
 
