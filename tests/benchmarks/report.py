@@ -38,7 +38,7 @@ Written by `make bench`, which measures everything below in one run, on loopback
 Speed is shown as a ratio against a peer in the same run: the subjects take turns, round after round, and the figure is the median
 of the repeats. The absolute times are those of one machine on one day, and move by tens of per cent; the ratios move less, and how
 far is in the column of the lowest and the highest repeat. Nothing here went to Azure: the network's time comes on top, for everyone
-alike.
+alike, and for sending, where it matters most, a proxy stands in for it.
 """
 
 

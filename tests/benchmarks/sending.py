@@ -60,10 +60,10 @@ WORKS = {
     "many": Work(f"{CALLERS} callers", "own", 0.8),
     "few keys": Work(f"{CALLERS} callers, 16 keys", "own", 0.8, keys="few"),
     "each key": Work(f"{CALLERS} callers, a key for each message", "own", 0.8, keys="each"),
-    "sdk": Work(f"{CALLERS} callers", "sdk", 1.2),
-    "toolbox": Work(f"{CALLERS} callers, its connections open", "toolbox", 1.2),
-    "alone": Work("1 caller", "own", 0.6, callers=1),
-    "sdk alone": Work("1 caller", "sdk", 0.6, callers=1),
+    "sdk": Work(f"{CALLERS} callers", "sdk", 1.0),
+    "toolbox": Work(f"{CALLERS} callers, its connections open", "toolbox", 1.0),
+    "alone": Work("1 caller", "own", 0.5, callers=1),
+    "sdk alone": Work("1 caller", "sdk", 0.5, callers=1),
     "direct": Work(f"{CALLERS} callers, without the delay", "own", 0.8, is_delayed=False),
     "sdk direct": Work(f"{CALLERS} callers, without the delay", "sdk", 0.8, is_delayed=False),
 }
@@ -241,9 +241,9 @@ def _tables(service: str, found: Found) -> Iterator[Table]:
 
 
 def _chart(service: str, found: Found) -> Chart:
-    suffixes = {"few keys": ", 16 keys", "each key": ", a key for each message"}
+    suffixes = {"few keys": ", 16 keys", "each key": ", a key each"}
     return Chart(
-        f"{service}, {CALLERS} callers, 5 ms of network",
+        f"{service}, {CALLERS} callers",
         "messages per second",
         tuple(
             Bar(
