@@ -19,6 +19,7 @@ from fastapi_azure_pool.emulator.amqp.frames import (
 from fastapi_azure_pool.emulator.amqp.handshake import Handshake, HandshakeState
 from fastapi_azure_pool.emulator.amqp.node import Node, Refused
 from fastapi_azure_pool.emulator.amqp.operations import Operations
+from fastapi_azure_pool.emulator.amqp.outbox import Outbox
 from fastapi_azure_pool.emulator.amqp.performatives import (
     Begin,
     Close,
@@ -43,9 +44,6 @@ CHANNEL_MAX = 4999
 
 # What a transfer takes of its frame at most, besides its payload.
 _TRANSFER_OVERHEAD = 128
-
-# Above it nodes wait with more messages. Some frames' worth: enough to keep a fast client busy.
-_MAX_WAITING_BYTES = 256 * 1024
 
 # How long a client may take to close its side once the connection is closed.
 _LINGER_SECONDS = 1.0
@@ -91,15 +89,12 @@ class AmqpConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._handshake = Handshake(server.access)
         self._decoder = FrameDecoder(MAX_FRAME_SIZE)
-        self._out: list[bytes] = []
-        self._out_size = 0
-        self._is_paused = False
-        self._is_flushing = False
+        self._outbox = Outbox(self._loop, self._feed)
         self._held: deque[Frame] | None = None
         self._is_stalled = False
         self._past_channels: set[int] = set()
         self._timers: set[asyncio.TimerHandle] = set()
-        self._last_received = self._last_sent = self._loop.time()
+        self._last_received = self._loop.time()
         self._send_every: float | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
         self._take: dict[type, Callable[[int, Any], None]] = {
@@ -117,7 +112,7 @@ class AmqpConnection(asyncio.Protocol):
     @property
     def is_full(self) -> bool:
         """Whether so much waits to be sent that nodes should wait with more."""
-        return self._is_paused or self._out_size > _MAX_WAITING_BYTES
+        return self._outbox.is_full
 
     @property
     def is_open(self) -> bool:
@@ -129,6 +124,7 @@ class AmqpConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin with a new client."""
         self._transport = transport  # type: ignore[assignment]  # a stream's transport is one
+        self._outbox.connect(transport)  # type: ignore[arg-type]  # see above
         self.server.add(self)
         self._watch_idleness()
 
@@ -136,7 +132,7 @@ class AmqpConnection(asyncio.Protocol):
         """Give up what hangs on the connection."""
         self._state = ConnectionState.LOST
         self._transport = None
-        self._out.clear()
+        self._outbox.disconnect()
         self.grants.clear()
         for timer in self._timers:
             timer.cancel()
@@ -146,17 +142,16 @@ class AmqpConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Send no more messages until the client has read."""
-        self._is_paused = True
+        self._outbox.pause()
 
     def resume_writing(self) -> None:
         """Send messages again."""
-        self._is_paused = False
-        self._feed()
+        self._outbox.resume()
 
     def data_received(self, data: bytes) -> None:
         """Take the client's bytes."""
         self._last_received = self._loop.time()
-        self._is_flushing = True  # one write for all that they cause
+        self._outbox.hold()  # one write for all that they cause
         try:
             if self._state is ConnectionState.HANDSHAKE:
                 data = self._shake_hands(data)
@@ -172,24 +167,18 @@ class AmqpConnection(asyncio.Protocol):
         except ProtocolViolation as error:
             self.close(error.error.condition, error.error.description or "")
         finally:
-            self._is_flushing = False
-            self._flush()
+            self._outbox.flush()
 
     # what sessions and faults call
 
     def write(self, data: bytes) -> None:
         """Send bytes, together with whatever else goes out in the same turn of the event loop."""
-        if self._state is ConnectionState.LOST:
-            return
-        self._out.append(data)
-        self._out_size += len(data)
-        if not self._is_flushing:
-            self._is_flushing = True
-            self._loop.call_soon(self._flush_later)
+        if self._state is not ConnectionState.LOST:
+            self._outbox.write(data)
 
     def reset(self) -> None:
         """Cut the connection at once; what was not sent yet never is."""
-        self._out.clear()
+        self._outbox.disconnect()
         if self._transport is not None and self._state is not ConnectionState.LOST:
             self._state = ConnectionState.LOST
             self.server.count_drop()
@@ -403,7 +392,7 @@ class AmqpConnection(asyncio.Protocol):
         self.sessions.clear()
 
     def _close_transport(self) -> None:
-        self._flush()
+        self._outbox.flush()
         if self._transport is not None:
             self._transport.close()
         self._state = ConnectionState.LOST
@@ -417,18 +406,18 @@ class AmqpConnection(asyncio.Protocol):
     def _watch_idleness(self) -> None:
         now = self._loop.time()
         timeout = self.server.idle_timeout_seconds
-        if self._state is ConnectionState.LOST:
+        if self._state is ConnectionState.LOST or self._is_stalled:
             return
-        if now - self._last_received >= timeout and not self._is_stalled:
+        if now - self._last_received >= timeout:
             message = f"The connection was inactive for more than the allowed {int(timeout * 1000)} milliseconds."
             self.close("amqp:connection:forced", message)
             return
         due = self._last_received + timeout
         if self._send_every is not None:
-            if self._state is ConnectionState.OPEN and now - self._last_sent >= self._send_every:
+            if self._state is ConnectionState.OPEN and now - self._outbox.last_sent >= self._send_every:
                 self.write(encode_frame(0, None))
-                self._last_sent = now
-            due = min(due, self._last_sent + self._send_every)
+                self._outbox.last_sent = now
+            due = min(due, self._outbox.last_sent + self._send_every)
         if self._idle_timer is not None:
             self._idle_timer.cancel()
             self._timers.discard(self._idle_timer)
@@ -442,19 +431,6 @@ class AmqpConnection(asyncio.Protocol):
             self.close("amqp:decode-error", str(error))
         except ProtocolViolation as error:
             self.close(error.error.condition, error.error.description or "")
-
-    def _flush_later(self) -> None:
-        self._is_flushing = False
-        self._flush()
-
-    def _flush(self) -> None:
-        if self._out and self._transport is not None:
-            was_full = self.is_full
-            out, self._out, self._out_size = self._out, [], 0
-            self._last_sent = self._loop.time()
-            self._transport.write(out[0] if len(out) == 1 else b"".join(out))
-            if was_full and not self.is_full:
-                self._loop.call_soon(self._feed)
 
     def _feed(self) -> None:
         """Let nodes send on the links that have credit, after a time in which they could not."""
