@@ -14,14 +14,13 @@ import asyncio
 import logging
 import math
 from collections import deque
-from contextvars import Context, copy_context
+from contextvars import Context
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from fastapi_azure_pool.clients.batching import Batching, Joining, yield_to_others
-from fastapi_azure_pool.clients.borrowed_context import in_context
-from fastapi_azure_pool.clients.flights import Flight, Traffic, Waiting, retry_delay
-from fastapi_azure_pool.clients.transfers import SERVER_BUSY, LinkRefused, Outcome, OutcomeKind
-from fastapi_azure_pool.errors import SendRejected
+from fastapi_azure_pool.clients.flights import Flight, Traffic, Waiting
+from fastapi_azure_pool.clients.management import Requests
+from fastapi_azure_pool.clients.transfers import LinkRefused, Outcome, OutcomeKind
 from fastapi_azure_pool.pool.alarm import Alarm
 
 if TYPE_CHECKING:
@@ -45,25 +44,6 @@ _TEND_SECONDS = 10.0
 
 # For timers: the caller's context would be kept alive, request and all, until they fire.
 _NO_CONTEXT = Context()
-
-
-class _Request(Generic[AnswerT]):
-    """One caller's management request."""
-
-    __slots__ = ("answer", "arrived", "context", "deadline", "operation")
-
-    def __init__(
-        self,
-        operation: Callable[[float], Coroutine[Any, Any, AnswerT]],
-        arrived: float,
-        deadline: float,
-        answer: asyncio.Future[AnswerT],
-    ) -> None:
-        self.operation = operation
-        self.arrived = arrived
-        self.deadline = deadline
-        self.answer = answer
-        self.context = copy_context()
 
 
 class GroupCommit(Generic[ItemT]):
@@ -103,8 +83,7 @@ class GroupCommit(Generic[ItemT]):
         self._traffic: Traffic[ItemT] = Traffic()
         self._in_air = 0
         self._settled: deque[Flight[ItemT]] = deque()
-        self._requests: deque[_Request[Any]] = deque()
-        self._serving: _Request[Any] | None = None
+        self._requests = Requests(self, packing)
         # When something has left or was answered; and since when callers have seen nothing of the kind.
         self._moved_at = 0.0
         self._still_since = math.inf
@@ -171,21 +150,11 @@ class GroupCommit(Generic[ItemT]):
             SendInterrupted: The connection is closed or broke.
             SendRejected: The service refused it.
         """
-        deadline = self._loop.time() + timeout
-        retries = 0
-        while True:
-            try:
-                return await self._ask(operation, deadline)
-            except SendRejected as error:
-                pause = retry_delay(retries)
-                if error.condition != SERVER_BUSY or self._loop.time() + pause >= deadline:
-                    raise
-            retries += 1
-            await asyncio.sleep(pause)
+        return await self._requests.make(operation, timeout)
 
     async def close(self) -> None:
         """End the owner; who still waits is told that the connection was closed."""
-        self._lose()
+        self.lose()
         self._channel.close()
         self._owner.cancel()
         await asyncio.wait((self._owner,))
@@ -198,20 +167,6 @@ class GroupCommit(Generic[ItemT]):
 
     tend = wake
 
-    async def _ask(self, operation: Callable[[float], Coroutine[Any, Any, AnswerT]], deadline: float) -> AnswerT:
-        if self._is_lost:
-            raise self._packing.interrupted(maybe_delivered=False)
-        request = _Request(operation, self._loop.time(), deadline, self._loop.create_future())
-        self._requests.append(request)
-        self.wake()
-        timer = self._loop.call_at(deadline, self._expire_request, request, context=_NO_CONTEXT)
-        try:
-            answer: AnswerT = await request.answer
-            return answer
-        finally:
-            timer.cancel()
-            del request  # As in send().
-
     # Deadlines, and the end ----------------------------------------------------------------------------------------------------
 
     def _expire(self, waiting: Waiting[ItemT]) -> None:
@@ -221,32 +176,25 @@ class GroupCommit(Generic[ItemT]):
         if flight is None:
             waiting.answer.set_exception(self._packing.timed_out(maybe_delivered=False))
             self._traffic.leave_line(waiting)
-            self._doubt(waiting.arrived)
+            self.doubt(waiting.arrived)
         elif flight.known is not None:
-            self._answer(waiting, flight.known)
+            waiting.tell(flight.known, self._packing)
         else:
             waiting.answer.set_exception(self._packing.timed_out(maybe_delivered=flight.is_in_air))
 
-    def _expire_request(self, request: _Request[Any]) -> None:
-        if request.answer.done():
-            return
-        has_begun = request is self._serving
-        request.answer.set_exception(self._packing.timed_out(maybe_delivered=has_begun))
-        if has_begun:
-            self._lose()
-        else:
-            self._doubt(request.arrived)
-
-    def _doubt(self, since: float) -> None:
+    def doubt(self, since: float) -> None:
         """Give the connection up if nothing has moved for as long as a caller, or several in a row, waited in vain.
 
         It gives no credit then, or the owner is stuck in one of its calls.
+
+        Args:
+            since: Since when the caller has waited, on the event loop's clock.
         """
-        if self._in_air or self._traffic.resting or self._serving is not None:
+        if self._in_air or self._traffic.resting or self._requests.is_serving:
             return  # These have a time of their own.
         self._still_since = min(self._still_since, max(since, self._moved_at))
         if self._loop.time() - self._still_since >= self._patience:
-            self._lose()
+            self.lose()
 
     def _move(self) -> None:
         self._moved_at = self._loop.time()
@@ -257,9 +205,9 @@ class GroupCommit(Generic[ItemT]):
         if flight.outcome is None:
             for member in flight.members:
                 self._expire(member)
-            self._lose()
+            self.lose()
 
-    def _lose(self) -> None:
+    def lose(self) -> None:
         """Tell everyone that the connection is closed or broken."""
         if self._is_lost:
             return
@@ -271,29 +219,14 @@ class GroupCommit(Generic[ItemT]):
             outcome = flight.outcome
             for member in flight.members:
                 if outcome is None or self._may_go_again(flight, outcome):
-                    self._interrupt(member, maybe_delivered=outcome is None and flight.is_in_air)
+                    member.interrupt(self._packing, maybe_delivered=outcome is None and flight.is_in_air)
                 else:
-                    self._answer(member, outcome)
+                    member.tell(outcome, self._packing)
         for waiting in self._traffic.clear():
-            self._interrupt(waiting, maybe_delivered=False)
-        for request in self._requests:
-            self._interrupt(request, maybe_delivered=False)
-        self._requests.clear()
-        if self._serving is not None:
-            self._interrupt(self._serving, maybe_delivered=True)
+            waiting.interrupt(self._packing, maybe_delivered=False)
+        self._requests.lose()
         self.wake()
         self._on_lost()
-
-    def _interrupt(self, caller: Waiting[ItemT] | _Request[Any], *, maybe_delivered: bool) -> None:
-        if not caller.answer.done():
-            caller.answer.set_exception(self._packing.interrupted(maybe_delivered=maybe_delivered))
-
-    def _answer(self, waiting: Waiting[ItemT], outcome: Outcome) -> None:
-        if not waiting.answer.done():
-            if outcome.kind is OutcomeKind.ACCEPTED:
-                waiting.answer.set_result(None)
-            else:
-                waiting.answer.set_exception(self._packing.error(outcome))
 
     # The owner -----------------------------------------------------------------------------------------------------------------
 
@@ -311,8 +244,9 @@ class GroupCommit(Generic[ItemT]):
                 if is_due := self._loop.time() >= channel.tend_at:
                     async with asyncio.timeout(_TEND_SECONDS):
                         await channel.tend()
-                if self._requests:
-                    await self._serve(self._requests.popleft())
+                if self._requests.are_waiting:
+                    await self._requests.serve_next()
+                    self._move()
                 elif not is_due and not self._is_awake:
                     self._alarm.wake_by(channel.tend_at)
                     self._sleep = self._loop.create_future()
@@ -327,7 +261,7 @@ class GroupCommit(Generic[ItemT]):
             _logger.warning("a connection to %s is broken (%s)", self._packing.entity, type(error).__name__)
         finally:
             if not self._loop.is_closed():
-                self._lose()
+                self.lose()
 
     async def _depart(self) -> None:
         """Send what may leave now."""
@@ -419,7 +353,7 @@ class GroupCommit(Generic[ItemT]):
             return
         # It keeps its outcome until everybody knows: whoever's time is over meanwhile, or the connection's, gets that one.
         for count, member in enumerate(flight.members, 1):
-            self._answer(member, outcome)
+            member.tell(outcome, self._packing)
             await yield_to_others(count)
         self._land(flight)
         # Those who go on sending at once join what leaves next, instead of waiting for it in turns.
@@ -433,12 +367,10 @@ class GroupCommit(Generic[ItemT]):
 
     def _rest(self, flight: Flight[ItemT], refusal: Outcome) -> None:
         """Try again later, for those whose time allows it."""
-        flight.refusal = refusal
-        flight.retry_at = self._loop.time() + retry_delay(flight.retries)
-        flight.retries += 1
+        flight.refuse(refusal, self._loop.time())
         for member in flight.members:
             if member.deadline <= flight.retry_at:
-                self._answer(member, refusal)
+                member.tell(refusal, self._packing)
         if flight.is_deserted:
             self._land(flight)
         else:
@@ -457,31 +389,6 @@ class GroupCommit(Generic[ItemT]):
         """Let the next transfer of the key leave."""
         if self._traffic.land(flight):
             self._is_awake = True
-
-    async def _serve(self, request: _Request[Any]) -> None:
-        """Carry out one management request."""
-        if request.answer.done():
-            return
-        self._serving = request
-        left = request.deadline - self._loop.time()
-        try:
-            async with asyncio.timeout(left):
-                answer = await in_context(request.context, request.operation(left))
-        except TimeoutError:
-            self._expire_request(request)
-            self._lose()  # It was broken off in the midst of its reading.
-        except Exception as error:  # noqa: BLE001 - it goes to the caller
-            if not request.answer.done():
-                request.answer.set_exception(self._packing.translate(error))
-        else:
-            if not request.answer.done():
-                request.answer.set_result(answer)
-        finally:
-            if not self._loop.is_closed():
-                self._interrupt(request, maybe_delivered=True)
-            self._serving = None
-            self._move()
-            del request  # As in send().
 
 
 def _say_nothing() -> None:

@@ -6,11 +6,13 @@ import random
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from fastapi_azure_pool.clients.transfers import OutcomeKind
+
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Iterable
 
-    from fastapi_azure_pool.clients.transfers import Outcome
+    from fastapi_azure_pool.clients.transfers import Outcome, Packing
 
 ItemT = TypeVar("ItemT")
 
@@ -56,6 +58,19 @@ class Waiting(Generic[ItemT]):
         self.context = copy_context()
         self.flight: Flight[ItemT] | None = None
 
+    def tell(self, outcome: Outcome, packing: Packing[ItemT]) -> None:
+        """Give the caller an outcome, unless there is an answer already."""
+        if not self.answer.done():
+            if outcome.kind is OutcomeKind.ACCEPTED:
+                self.answer.set_result(None)
+            else:
+                self.answer.set_exception(packing.error(outcome))
+
+    def interrupt(self, packing: Packing[ItemT], *, maybe_delivered: bool) -> None:
+        """Tell the caller that the connection is closed or broken, unless there is an answer already."""
+        if not self.answer.done():
+            self.answer.set_exception(packing.interrupted(maybe_delivered=maybe_delivered))
+
 
 class Flight(Generic[ItemT]):
     """The members of one transfer, from its building to its outcome.
@@ -96,6 +111,12 @@ class Flight(Generic[ItemT]):
         self.retries = 0
         self.retry_at = 0.0
         self.timer: asyncio.TimerHandle | None = None
+
+    def refuse(self, refusal: Outcome, now: float) -> None:
+        """Note why it was not stored, and when to try again."""
+        self.refusal = refusal
+        self.retry_at = now + retry_delay(self.retries)
+        self.retries += 1
 
     @property
     def known(self) -> Outcome | None:
