@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 import pytest
 
+from tests.example_app.watching import free_port
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -139,9 +141,7 @@ def curls_of_the_readme() -> list[dict[str, Any]]:
 @contextmanager
 def running_service() -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Start the service on a free port, where every warning is an error, and wait for its second line."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
+    port = str(free_port())
     with subprocess.Popen(
         [sys.executable, "-W", "error", "-m", "example_app"],
         env=os.environ | {"PORT": port},

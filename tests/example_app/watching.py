@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -58,6 +59,14 @@ async def happens(condition: Callable[[], object], *, seconds: float = 20.0) -> 
 def states(azure: Emulator) -> list[tuple[str, int]]:
     """Give the state and the delivery count of each message in the queue."""
     return [(message.state, message.delivery_count) for message in azure.queue_messages(QUEUE)]
+
+
+def free_port() -> int:
+    """Give a port on which nobody listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
 
 
 async def stored(app: Any, order_id: str) -> dict[str, Any]:
