@@ -44,7 +44,7 @@ async def send_through(
             try:
                 return await _attempt(client, send, seconds)
             except SendError as error:
-                if attempts and (error.maybe_delivered or isinstance(error, SendTimedOut)):
+                if attempts and (error.maybe_delivered or isinstance(error, (SendInterrupted, SendTimedOut))):
                     doubtful = error if error.maybe_delivered else doubtful
                     continue
                 if doubtful is None or error.maybe_delivered:
