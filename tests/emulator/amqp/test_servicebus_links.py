@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,7 +13,7 @@ from fastapi_azure_pool.emulator.amqp.performatives import Accepted, Error, Modi
 from fastapi_azure_pool.emulator.servicebus.errors import ServiceBusError
 from fastapi_azure_pool.emulator.servicebus.nodes import QueueNode
 from fastapi_azure_pool.emulator.servicebus.receivers import PlainReceiver, SessionReceiver
-from tests.emulator.amqp.servicebus_broker import START, VirtualBroker, bodies, sent
+from tests.emulator.amqp.servicebus_broker import START, Holder, VirtualBroker, bodies, sent
 
 if TYPE_CHECKING:
     from fastapi_azure_pool.emulator.amqp.node import Outcome
@@ -33,7 +34,8 @@ class CountingLink:
         credit: How much its client grants.
         deliveries: What was sent.
         answer: With which properties and filters it was accepted.
-        error: With which condition and description it was detached.
+        error: With which condition and description it was refused or detached.
+        is_refused: Set when it was refused.
     """
 
     is_settled_on_send = False
@@ -45,6 +47,7 @@ class CountingLink:
         self.properties: dict[str, Any] = {"com.microsoft:receiver-name": "me"}
         self.answer: tuple[dict[str, Any] | None, dict[str, Any] | None] | None = None
         self.error: tuple[str, str] | None = None
+        self.is_refused = asyncio.Event()
 
     def send(self, _: bytes, *, tag: bytes, is_settled: bool) -> None:
         """Take a message."""
@@ -54,6 +57,11 @@ class CountingLink:
     def accept(self, properties: dict[str, Any] | None = None, filters: dict[str, Any] | None = None) -> None:
         """Be open."""
         self.answer = properties, filters
+
+    def refuse(self, condition: str, description: str) -> None:
+        """Be refused, and say why."""
+        self.error = condition, description
+        self.is_refused.set()
 
     def detach(self, condition: str, description: str) -> None:
         """Be gone, and say why."""
@@ -206,6 +214,65 @@ def test_a_receiver_whose_session_is_lost_gets_nothing_more() -> None:
     assert [len(link.deliveries) for link in links] == [0, 1]
     first.close()
     assert [m.state.value for m in queue.messages()] == ["locked"]
+
+
+async def test_who_waits_for_a_session_in_vain_is_refused_in_time() -> None:
+    """Also when others are served meanwhile, and what comes then finds nobody waiting."""
+    queue = VirtualBroker().session_queue()
+    link: Any = CountingLink(session_filter=None)
+    link.properties["com.microsoft:timeout"] = 20
+    waiting = SessionReceiver(queue, link)
+    waiting.open()
+    waiting.serve()
+    async with asyncio.timeout(10):
+        await link.is_refused.wait()
+    assert link.error is not None
+    assert link.error[0] == "com.microsoft:timeout"
+    waiting.close()
+    queue.send(sent(payload(b"x"), session_id="a"))
+    assert link.answer is None
+    assert Holder(queue).accept().session_id == "a"
+
+
+async def test_who_has_its_session_waits_no_more() -> None:
+    """No timer is left, and no place in the line until its client grants credit."""
+    queue = VirtualBroker().session_queue()
+    link: Any = CountingLink(session_filter=None)
+    waiting = SessionReceiver(queue, link)
+    waiting.open()
+    timer = waiting._timer
+    assert timer is not None
+    queue.send(sent(payload(b"x"), session_id="a"))
+    assert link.answer is not None
+    assert timer.cancelled()
+    assert queue._waiting == {}
+    link.credit = 1
+    waiting.serve()
+    assert len(link.deliveries) == 1
+
+
+async def test_a_client_that_gives_up_waiting_leaves_nothing() -> None:
+    """Neither a timer nor a place in the line, where it would lock a session for nobody."""
+    queue = VirtualBroker().session_queue()
+    link: Any = CountingLink(session_filter=None)
+    waiting = SessionReceiver(queue, link)
+    waiting.open()
+    timer = waiting._timer
+    assert timer is not None
+    waiting.close()
+    assert timer.cancelled()
+    assert queue._waiting == {}
+
+
+def test_who_has_no_credit_left_leaves_the_line(queue: MessageQueue) -> None:
+    """A client may take its credit back while its receiver waits."""
+    link = CountingLink(1)
+    served = receiver(queue, link)
+    assert list(queue._waiting) == [served]
+    link.credit = 0
+    queue.send(sent(payload(b"x")))
+    assert queue._waiting == {}
+    assert link.deliveries == []
 
 
 def test_a_batch_above_a_megabyte_is_refused_where_messages_may_be_larger() -> None:
