@@ -95,10 +95,16 @@ def forget_broken_requests(handler: Any) -> None:
 
 def abort(handler: Any) -> None:
     """Cut what is still open of a handler's connection, at once and without a word to the service."""
+    writer = writer_of(handler)
+    if writer is not None:
+        writer.transport.abort()
+
+
+def writer_of(handler: Any) -> asyncio.StreamWriter | None:
+    """Give what a handler's connection writes to; None where there is none, or where the SDK keeps it elsewhere."""
     connection = getattr(handler, "_connection", None)
     writer = getattr(getattr(connection, "_transport", None), "writer", None)
-    if isinstance(writer, asyncio.StreamWriter):
-        writer.transport.abort()
+    return writer if isinstance(writer, asyncio.StreamWriter) else None
 
 
 PARTS: dict[str, type | tuple[type, ...]] = {
