@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
-START_SECONDS = 30.0
+START_SECONDS = 90.0
 ANSWER_SECONDS = 60.0
 STOP_SECONDS = 10.0
 
