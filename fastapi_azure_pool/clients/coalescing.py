@@ -291,6 +291,8 @@ class GroupCommit(Generic[ItemT]):
         try:
             return await self._channel.room(address) > 0
         except LinkRefused as refused:
+            if self._is_lost:
+                return False
             # Refused before it has left, but refused like a transfer.
             traffic = self._traffic
             flight = traffic.flights.get(key)
@@ -320,7 +322,9 @@ class GroupCommit(Generic[ItemT]):
         flight.is_in_air = True
         self._in_air += 1
         self._move()
-        deadline = max(self._moved_at + self._patience, *(member.deadline for member in flight.members))
+        deadline = max(member.deadline for member in flight.members)
+        if deadline - self._moved_at < self._patience / 2:  # They came with hardly any time left.
+            deadline = self._moved_at + self._patience
         flight.timer = self._loop.call_at(deadline, self._stall, flight, context=_NO_CONTEXT)
         retries = flight.retries
 
