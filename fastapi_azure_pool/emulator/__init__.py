@@ -11,19 +11,32 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fastapi_azure_pool.emulator.emulator import Emulator
+    from fastapi_azure_pool.emulator.eventhub.events import ReceivedEvent
     from fastapi_azure_pool.emulator.fault import Fault
     from fastapi_azure_pool.emulator.faults import Faults
     from fastapi_azure_pool.emulator.identity import TokenRequest
     from fastapi_azure_pool.emulator.loopback import ConnectionCounts
     from fastapi_azure_pool.emulator.request_log import RequestLog
+    from fastapi_azure_pool.emulator.servicebus.brokered_message import QueuedMessage
 
-__all__ = ["ConnectionCounts", "Emulator", "Fault", "Faults", "RequestLog", "TokenRequest"]
+__all__ = [
+    "ConnectionCounts",
+    "Emulator",
+    "Fault",
+    "Faults",
+    "QueuedMessage",
+    "ReceivedEvent",
+    "RequestLog",
+    "TokenRequest",
+]
 
 _HOMES = {
     "ConnectionCounts": "loopback",
     "Emulator": "emulator",
     "Fault": "fault",
     "Faults": "faults",
+    "QueuedMessage": "servicebus.brokered_message",
+    "ReceivedEvent": "eventhub.events",
     "RequestLog": "request_log",
     "TokenRequest": "identity",
 }

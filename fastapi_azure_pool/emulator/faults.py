@@ -23,10 +23,11 @@ _FAILED = "The service was unable to process the request; please retry the opera
 class Faults(AmqpFaults):
     """The faults in force in one emulator; every method that adds one returns it.
 
-    Every such method can be narrowed: ``service`` (``"cosmos"`` or ``"identity"``; default: all), ``method`` (an HTTP
-    method; default: all), ``path`` (a shell pattern such as ``"/dbs/shop/colls/orders/docs/*"``, in which ``*`` also
-    matches ``/``; default: all) and ``times`` (how many requests it strikes before it ends by itself, at least 1;
-    default: until cleared). Delays add up; of the other faults the oldest that matches strikes.
+    Every such method can be narrowed: ``service`` (``"cosmos"``, ``"identity"`` or ``"amqp"`` for Event Hubs and Service
+    Bus; default: all), ``method`` (an HTTP method, or an AMQP operation as AmqpFaults lists them; default: all), ``path`` (a
+    shell pattern such as ``"/dbs/shop/colls/orders/docs/*"``, or for AMQP the address of an entity such as ``"orders"``, in
+    which ``*`` also matches ``/``; default: all) and ``times`` (how many requests it strikes before it ends by itself, at
+    least 1; default: until cleared). Delays add up; of the other faults the oldest that matches strikes.
 
     Args:
         services: The names that ``service`` may take.
@@ -92,7 +93,9 @@ class Faults(AmqpFaults):
         path: str | None = None,
         times: int | None = None,
     ) -> Fault:
-        """Answer 429 with the time after which to come back, without handling the request.
+        """Answer that the service is busy, without handling the request: 429 with the time after which to come back.
+
+        Event Hubs and Service Bus reject messages with ``com.microsoft:server-busy``, and answer requests with 503.
 
         Args:
             retry_after: That time, in seconds, 0 or more (default 0.1); Cosmos DB tells it in ``x-ms-retry-after-ms``, the
@@ -121,7 +124,7 @@ class Faults(AmqpFaults):
         path: str | None = None,
         times: int | None = None,
     ) -> Fault:
-        """Answer an error of the service's own form, without handling the request.
+        """Answer an error of the service's own form, without handling the request; over AMQP ``amqp:internal-error``.
 
         Args:
             status: The HTTP status, 400 to 599 (default 503).
@@ -167,7 +170,10 @@ class Faults(AmqpFaults):
         path: str | None = None,
         times: int | None = None,
     ) -> Fault:
-        """Answer 401, as if the key had been rotated or the token revoked; the token endpoint keeps giving tokens."""
+        """Answer 401, as if the key had been rotated or the token revoked; the token endpoint keeps giving tokens.
+
+        Event Hubs and Service Bus answer so at ``$cbs``; the path is the entity that the token is for.
+        """
         if service == IDENTITY:
             raise ValueError("the token endpoint checks no authorization: write refuse_tokens()")
         decision = Delivery(
