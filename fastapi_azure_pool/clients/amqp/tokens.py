@@ -49,8 +49,9 @@ class TokenRenewal:
 
     def stop(self) -> None:
         """Forget the token that was asked for."""
-        if self._request is not None:
-            self._request.cancel()
+        request = self._request
+        if request is not None and not request.cancel() and not request.cancelled():
+            request.exception()  # Else asyncio would complain that nobody has looked at it.
 
     def _is_due(self) -> bool:
         expires_on: Any = self._authenticator._expires_on
