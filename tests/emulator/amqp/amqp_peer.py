@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import struct
 import time
 import uuid
@@ -273,9 +274,10 @@ class Peer:
 
 @asynccontextmanager
 async def connect(azure: Emulator) -> AsyncIterator[Peer]:
-    """A connection on which nothing was sent yet."""
+    """A connection on which nothing was sent yet, over TLS where the emulator serves that."""
     host, _, port = azure.amqp_authority.rpartition(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
+    tls = ssl.create_default_context(cadata=azure.certificate) if azure.certificate else None
+    reader, writer = await asyncio.open_connection(host, int(port), ssl=tls)
     try:
         yield Peer(reader, writer, azure)
     finally:
