@@ -84,7 +84,7 @@ class ConfirmationWorker:
             yield receiver
         finally:
             # Gives back what has arrived and was not taken. On a broken link that fails too, and the lock's end does it.
-            await _in_time(receiver.close(), _SECONDS_TO_CLOSE)
+            await _close(receiver)
 
     async def _work(self, receiver: ServiceBusReceiver, stopping: asyncio.Event) -> None:
         loop = asyncio.get_running_loop()
@@ -171,9 +171,16 @@ async def _renew(receiver: ServiceBusReceiver, held: list[ServiceBusReceivedMess
                 held.remove(message)
 
 
-async def _in_time(closing: Awaitable[None], seconds: float) -> None:
+async def _close(receiver: ServiceBusReceiver) -> None:
+    """Close a receiver, to the end even when this is cancelled: one that is closed by half leaves its socket open."""
+    closing = asyncio.get_running_loop().create_task(receiver.close(), name="close a receiver")
     try:
-        async with asyncio.timeout(seconds):
-            await closing
-    except Exception as error:  # noqa: BLE001 - a broken link shows as any type; it is gone either way
-        _logger.info("a receiver was not closed as it should: %s", type(error).__name__)
+        await asyncio.wait((closing,), timeout=_SECONDS_TO_CLOSE)
+    except asyncio.CancelledError:
+        await asyncio.wait((closing,), timeout=_SECONDS_TO_CLOSE)
+        raise
+    finally:
+        closing.cancel()
+        (outcome,) = await asyncio.gather(closing, return_exceptions=True)
+        if outcome is not None:
+            _logger.info("a receiver was not closed as it should: %s", type(outcome).__name__)

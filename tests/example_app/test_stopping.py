@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from example_app import background
+from example_app import background, worker
 from example_app.app import create_app
 from fastapi_azure_pool import ManagedAzureServiceBusSender
 from tests.example_app.conftest import connect
@@ -113,9 +113,9 @@ async def test_worker_that_does_not_stop_is_cancelled(
     azure: Emulator, new_order: dict[str, Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A worker that is stuck when the service stops is cancelled; what it held is not completed, and comes again."""
-    monkeypatch.setattr(background, "_SECONDS_TO_STOP", 0.2)
     app = create_app()
-    with azure.faults.delay(30.0, service="cosmos", method="PATCH") as fault:
+    with azure.faults.delay(30.0, service="cosmos", method="PATCH") as fault, monkeypatch.context() as impatient:
+        impatient.setattr(background, "_SECONDS_TO_STOP", 0.2)
         async with app.router.lifespan_context(app):
             async with connect(app) as shop:
                 order_id = await place(shop, new_order)
@@ -125,3 +125,27 @@ async def test_worker_that_does_not_stop_is_cancelled(
     app = create_app()
     async with app.router.lifespan_context(app), connect(app) as shop:
         await reaches(shop, order_id, "confirmed")
+
+
+async def test_receiver_is_closed_to_the_end() -> None:
+    """A worker that is cancelled while it closes its receiver lets that end first, since half of it leaves the socket open."""
+    began, may_end = asyncio.Event(), asyncio.Event()
+
+    class SlowReceiver:
+        is_closed = False
+
+        async def close(self) -> None:
+            began.set()
+            await may_end.wait()
+            self.is_closed = True
+
+    receiver: Any = SlowReceiver()
+    closing = asyncio.create_task(worker._close(receiver))
+    await began.wait()
+    closing.cancel()
+    await asyncio.sleep(0)
+    assert not closing.done()
+    may_end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    assert receiver.is_closed
