@@ -14,8 +14,8 @@ _logger = logging.getLogger(__name__)
 
 ItemT = TypeVar("ItemT")
 
-# The loop serves others after so many messages: adding one to a batch, or waking its caller, takes 50 to 200 µs.
-_SLICE = 64
+SLICE = 64
+"""After so many messages the loop serves others: adding one to a batch, or waking its caller, takes 50 to 200 µs."""
 
 
 async def yield_to_others(count: int) -> None:
@@ -24,7 +24,7 @@ async def yield_to_others(count: int) -> None:
     Args:
         count: Which step it is, counted from 1.
     """
-    if count % _SLICE == 0:
+    if count % SLICE == 0:
         await asyncio.sleep(0)
 
 

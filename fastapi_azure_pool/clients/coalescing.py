@@ -15,9 +15,11 @@ import logging
 import math
 from collections import deque
 from contextvars import Context
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from fastapi_azure_pool.clients.batching import Batching, Joining, yield_to_others
+from fastapi_azure_pool.clients.farewell import Farewell
 from fastapi_azure_pool.clients.flights import Flight, Traffic, Waiting
 from fastapi_azure_pool.clients.management import Requests
 from fastapi_azure_pool.clients.transfers import LinkRefused, Outcome, OutcomeKind
@@ -91,6 +93,7 @@ class GroupCommit(Generic[ItemT]):
         self._is_lost = False
         self._is_awake = False
         self._sleep: asyncio.Future[None] | None = None
+        self._farewell = Farewell(self._loop)
         self._alarm = Alarm(self._loop, self)
         channel.wake = self.wake
         self._owner = self._loop.create_task(self._own(), name=name, context=Context())
@@ -158,6 +161,7 @@ class GroupCommit(Generic[ItemT]):
         self._channel.close()
         self._owner.cancel()
         await asyncio.wait((self._owner,))
+        await self._farewell.end()
 
     def wake(self) -> None:
         """Let the owner look at what has changed."""
@@ -170,7 +174,7 @@ class GroupCommit(Generic[ItemT]):
     # Deadlines, and the end ----------------------------------------------------------------------------------------------------
 
     def _expire(self, waiting: Waiting[ItemT]) -> None:
-        if waiting.answer.done():
+        if waiting.answer.done() or self._is_lost:  # Then the farewell tells more.
             return
         flight = waiting.flight
         if flight is None:
@@ -217,16 +221,20 @@ class GroupCommit(Generic[ItemT]):
             if flight.timer is not None:
                 flight.timer.cancel()
             outcome = flight.outcome
-            for member in flight.members:
-                if outcome is None or self._may_go_again(flight, outcome):
-                    member.interrupt(self._packing, maybe_delivered=outcome is None and flight.is_in_air)
-                else:
-                    member.tell(outcome, self._packing)
-        for waiting in self._traffic.clear():
-            waiting.interrupt(self._packing, maybe_delivered=False)
-        self._requests.lose()
+            if outcome is None or self._may_go_again(flight, outcome):
+                self._interrupt(flight.members, maybe_delivered=outcome is None and flight.is_in_air)
+            else:
+                for member in flight.members:
+                    self._farewell.prepare(partial(member.tell, outcome, self._packing))
+        self._interrupt(self._traffic.clear(), maybe_delivered=False)
+        self._requests.lose(self._farewell)
+        self._farewell.begin()
         self.wake()
         self._on_lost()
+
+    def _interrupt(self, callers: list[Waiting[ItemT]], *, maybe_delivered: bool) -> None:
+        for waiting in callers:
+            self._farewell.prepare(partial(waiting.interrupt, self._packing, maybe_delivered=maybe_delivered))
 
     # The owner -----------------------------------------------------------------------------------------------------------------
 
@@ -255,7 +263,7 @@ class GroupCommit(Generic[ItemT]):
             owner = asyncio.current_task()
             if owner is not None and owner.cancelling():
                 # Before it was closed: the event loop is being shut down, where nobody is to open a successor.
-                self._on_lost = _say_nothing
+                self._on_lost = lambda: None
             raise
         except Exception as error:  # noqa: BLE001 - whatever the SDK raises here, nobody else can hear it
             _logger.warning("a connection to %s is broken (%s)", self._packing.entity, type(error).__name__)
@@ -272,19 +280,15 @@ class GroupCommit(Generic[ItemT]):
                 self._alarm.wake_by(flight.retry_at)
             elif flight.is_deserted:
                 self._land(flight)
-            elif (
-                self._in_air < self._window
-                and await self._has_room(flight.key, flight.address)
-                and flight in traffic.resting
-            ):
-                del traffic.resting[flight]
+            elif self._in_air < self._window and await self._has_room(flight.key, flight.address):
+                traffic.resting.pop(flight, None)
                 await self._leave(flight, flight.members)
         for key in tuple(traffic.ready):
             if self._in_air >= self._window:
                 return
             address = self._packing.address(key)
-            # Opening a link takes time, in which all in line may have left.
-            if key in traffic.ready and await self._has_room(key, address) and key in traffic.ready:
+            # What was done for others took time, in which all in line may have left.
+            if key in traffic.ready and await self._has_room(key, address):
                 await self._leave(traffic.begin(key, address), traffic.line(key))
 
     async def _has_room(self, key: Any, address: str | None) -> bool:
@@ -299,7 +303,6 @@ class GroupCommit(Generic[ItemT]):
             if flight is None:
                 flight = traffic.begin(key, address)
                 traffic.board(flight, traffic.line(key), None)
-            traffic.resting.pop(flight, None)
             flight.outcome = refused.outcome
             self._settled.append(flight)
             self._is_awake = True
@@ -325,7 +328,7 @@ class GroupCommit(Generic[ItemT]):
         deadline = max(member.deadline for member in flight.members)
         if deadline - self._moved_at < self._patience / 2:  # They came with hardly any time left.
             deadline = self._moved_at + self._patience
-        flight.timer = self._loop.call_at(deadline, self._stall, flight, context=_NO_CONTEXT)
+        flight.timer = self._loop.call_at(deadline, self._stall, flight)
         retries = flight.retries
 
         def settled(outcome: Outcome) -> None:
@@ -393,7 +396,3 @@ class GroupCommit(Generic[ItemT]):
         """Let the next transfer of the key leave."""
         if self._traffic.land(flight):
             self._is_awake = True
-
-
-def _say_nothing() -> None:
-    """Tell the pool nothing."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from contextvars import Context, copy_context
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from fastapi_azure_pool.clients.borrowed_context import in_context
@@ -15,6 +16,7 @@ from fastapi_azure_pool.errors import SendRejected
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from fastapi_azure_pool.clients.farewell import Farewell
     from fastapi_azure_pool.clients.transfers import Packing
 
 AnswerT = TypeVar("AnswerT")
@@ -122,14 +124,14 @@ class Requests:
             self._serving = None
             del request  # As in make().
 
-    def lose(self) -> None:
-        """Tell all of them that the connection is closed or broken."""
+    def lose(self, farewell: Farewell) -> None:
+        """Have all of them told that the connection is closed or broken."""
         self._is_lost = True
         for request in self._line:
-            self._interrupt(request, maybe_delivered=False)
+            farewell.prepare(partial(self._interrupt, request, maybe_delivered=False))
         self._line.clear()
         if self._serving is not None:
-            self._interrupt(self._serving, maybe_delivered=True)
+            farewell.prepare(partial(self._interrupt, self._serving, maybe_delivered=True))
 
     async def _line_up(self, operation: Callable[[float], Coroutine[Any, Any, AnswerT]], deadline: float) -> AnswerT:
         if self._is_lost:
@@ -146,7 +148,7 @@ class Requests:
             del request  # An error holds this frame, which would hold the error.
 
     def _expire(self, request: _Request[Any]) -> None:
-        if request.answer.done():
+        if request.answer.done() or self._is_lost:  # Then the farewell tells more.
             return
         has_begun = request is self._serving
         request.answer.set_exception(self._packing.timed_out(maybe_delivered=has_begun))

@@ -159,6 +159,18 @@ async def test_cancelled_while_a_link_is_opened_nobody_else_is_touched(sending: 
     assert sending.channel.names == [["b"]]
 
 
+async def test_no_link_is_opened_for_nobody(sending: Sending) -> None:
+    """A key whose only caller is cancelled while another key's batch is built is not asked about."""
+    sending.packing.new_batch_seconds = 0.5
+    sending.send("a", "a")
+    caller = sending.send("b", "b")
+    await wait_until_blocked()
+    caller.cancel()
+    await let_time_pass(1)
+    assert sending.channel.names == [["a"]]
+    assert sending.channel.calls.count("room") == 1
+
+
 async def test_a_cancelled_request_that_has_not_begun_is_not_made(sending: Sending) -> None:
     """A management request whose caller is cancelled while another is carried out is never begun."""
     sending.channel.seconds["manage"] = 1

@@ -58,10 +58,18 @@ async def test_a_transfer_that_nobody_waits_for_any_more_retires_the_connection(
     assert sending.times_lost == 0
     await let_time_pass(1)
     assert sending.times_lost == 1
+    assert sending.commit._owner.done()
     assert ends(callers) == ["SendTimedOut maybe", "SendTimedOut maybe", "SendInterrupted maybe", "SendInterrupted"]
     sending.channel.transfers[0].answer()
     await let_time_pass(60)
     assert sending.times_lost == 1
+
+
+async def test_callers_of_one_deadline_are_told_alike(sending: Sending) -> None:
+    """Where many share the deadline at which the connection is given up, each is told that the time is over."""
+    callers = await sending.send_all(*range(50), timeout=5)
+    await let_time_pass(5)
+    assert {*ends(callers)} == {"SendTimedOut maybe"}
 
 
 async def test_a_transfer_whose_callers_were_cancelled_retires_the_connection_too(sending: Sending) -> None:
@@ -102,14 +110,23 @@ async def test_while_the_service_is_busy_the_caller_is_told_so(make_sending: Mak
     assert sending.channel.names == [["a"], ["b"]]
 
 
-async def test_a_late_caller_does_not_break_a_good_connection(sending: Sending) -> None:
+@pytest.mark.parametrize("timeout", [0.001, 0.4])
+async def test_a_late_caller_does_not_break_a_good_connection(sending: Sending, timeout: float) -> None:
     """Who comes with hardly any time left times out, but a connection that answers within a second is kept."""
-    (caller,) = await sending.send_all("late", timeout=0.001)
+    (caller,) = await sending.send_all("late", timeout=timeout)
     await let_time_pass(0.5)
     assert caller.ended == "SendTimedOut maybe"
     sending.channel.transfers[0].answer()
     await let_time_pass(60)
     assert not sending.commit.is_closed
+
+
+async def test_the_callers_time_is_the_transfers_where_it_is_not_short(sending: Sending) -> None:
+    """Where callers have half a second and more, a transfer without an answer breaks the connection when their time is over."""
+    await sending.send_all("a", timeout=0.6)
+    assert sending.channel.transfers[0].seconds == pytest.approx(0.6)
+    await let_time_pass(0.6)
+    assert sending.commit.is_closed
 
 
 async def test_a_late_caller_finds_a_stalled_connection_all_the_same(sending: Sending) -> None:
@@ -194,6 +211,54 @@ async def test_waiting_behind_another_breaks_nothing(sending: Sending) -> None:
     await sending.send_all("behind", timeout=0.5)
     await let_time_pass(0.5)
     assert not sending.commit.is_closed
+
+
+async def test_waiting_behind_a_pause_for_long_breaks_nothing(sending: Sending) -> None:
+    """A pause of the service may outlast any patience: it is not the connection's fault."""
+    await sending.send_all("a", timeout=100)
+    for _ in range(3):
+        sending.channel.transfers[-1].answer(BUSY)
+        await let_time_pass(2.4)
+    assert len(sending.channel.transfers) == 3
+    (caller,) = await sending.send_all("behind", timeout=1.1)
+    await let_time_pass(0.8)
+    assert ends([caller]) == [None]
+    await let_time_pass(0.4)
+    assert (caller.ended, sending.commit.is_closed) == ("SendTimedOut", False)
+
+
+async def test_who_moved_a_moment_ago_is_not_doubted(sending: Sending) -> None:
+    """However long a caller has waited, a connection that has answered something meanwhile is kept."""
+    sending.channel.credit[None] = 1
+    await sending.send_all("a", key="a")
+    (caller,) = await sending.send_all("b", key="b", timeout=5)
+    await let_time_pass(4.9)
+    sending.channel.transfers[0].answer()
+    await let_time_pass(0.2)
+    assert (caller.ended, sending.commit.is_closed) == ("SendTimedOut", False)
+
+
+async def test_a_request_that_was_carried_out_counts_as_moving(sending: Sending) -> None:
+    """A caller who could not leave while the owner carried out a request does not break the connection."""
+    sending.channel.credit[None] = 0
+    sending.channel.seconds["manage"] = 4.9
+    sending.request()
+    (caller,) = await sending.send_all("a", timeout=5)
+    await let_time_pass(5)
+    assert (caller.ended, sending.commit.is_closed) == ("SendTimedOut", False)
+
+
+async def test_a_second_try_for_nobody_hides_no_trouble(sending: Sending) -> None:
+    """A pause whose callers have all left does not keep a connection without credit from being given up."""
+    sending.channel.credit[None] = 1
+    (caller,) = await sending.send_all("a")
+    sending.channel.transfers[0].answer(BUSY)
+    await wait_until_blocked()
+    caller.cancel()
+    await let_time_pass(2)
+    await sending.send_all("b", key="b", timeout=5)
+    await let_time_pass(5)
+    assert sending.times_lost == 1
 
 
 async def test_a_known_outcome_counts_more_than_a_deadline(sending: Sending) -> None:

@@ -57,6 +57,14 @@ async def test_those_who_are_answered_together_join_again(sending: Sending) -> N
     assert late.ended is None or late.ended == "confirmed"
 
 
+async def test_who_waits_behind_a_transfer_disturbs_nobody(sending: Sending) -> None:
+    """A message that cannot leave before its key's transfer is answered does not wake the owner."""
+    await sending.send_all("first")
+    calls = len(sending.channel.calls)
+    await sending.send_all(*range(100))
+    assert len(sending.channel.calls) == calls
+
+
 async def test_one_transfer_of_a_key_is_in_flight(sending: Sending) -> None:
     """The second transfer of a key waits for the first one's outcome; other keys do not wait for either."""
     await sending.send_all("a1", key="a")

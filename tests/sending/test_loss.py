@@ -205,6 +205,25 @@ async def test_a_connection_found_closed_before_a_transfer_has_taken_nothing(sen
     assert sending.channel.transfers == []
 
 
+async def test_given_up_while_a_batch_is_built_nothing_of_it_leaves(sending: Sending) -> None:
+    """A connection that is given up takes no transfer any more, also of callers who are told of it a little later."""
+    sending.packing.addresses = {"b": "Partitions/1"}
+    sending.channel.credit["Partitions/1"] = 0
+    for number in range(1000):
+        sending.send(number, "b")
+    for name in ("a1", "a2"):
+        sending.send(name, "a")
+
+    def give_up(message: Message) -> None:
+        if message.name == "a2":
+            sending.commit.lose()
+
+    sending.packing.on_add = give_up
+    await wait_until_blocked()
+    assert {*ends(sending.callers)} == {"SendInterrupted"}
+    assert sending.channel.transfers == []
+
+
 async def test_who_comes_later_is_told_at_once(sending: Sending) -> None:
     """Nothing can be sent or asked over a connection that is lost, and nobody waits for it."""
     sending.channel.drop()
@@ -284,7 +303,7 @@ async def test_closing_does_not_wait_for_a_stalled_call(sending: Sending) -> Non
 async def test_closing_stops_the_alarm(sending: Sending) -> None:
     """After closing no timer of the connection is left to fire."""
     sending.channel.tend_at = virtual_loop().time() + 1_000
-    callers = [sending.send("a", timeout=500), sending.request(timeout=500)]
+    callers = [sending.send("a", timeout=500), sending.send("b", "b", timeout=500), sending.request(timeout=500)]
     sending.channel.seconds["manage"] = 1
     await let_time_pass(2)
     sending.channel.transfers[0].answer(BUSY)
@@ -294,6 +313,38 @@ async def test_closing_stops_the_alarm(sending: Sending) -> None:
     assert None not in ends(callers)
     timers = virtual_loop()._scheduled  # type: ignore[attr-defined]  # the loop's timers
     assert all(timer.cancelled() for timer in timers)
+
+
+async def test_lost_while_a_link_is_opened_for_a_second_try(sending: Sending, caplog: pytest.LogCaptureFixture) -> None:
+    """A connection that is given up while a link is opened for a second try says so once and breaks nothing else."""
+    sending.send("a", "a")
+    stalled = sending.send("b", "b", timeout=1.5)
+    await wait_until_blocked()
+    sending.channel.transfers[0].answer(BUSY)
+    await wait_until_blocked()
+    sending.channel.seconds["room"] = 1
+    await let_time_pass(5)
+    assert ends(sending.callers) == ["SendInterrupted", "SendTimedOut maybe"]
+    assert stalled.ended
+    assert caplog.records == []
+
+
+async def test_what_arrives_while_the_owner_reads_is_seen(sending: Sending) -> None:
+    """News that come when reading has looked for the last time, and has not returned yet, are read too."""
+    (caller,) = await sending.send_all("a")
+    channel = sending.channel
+    receive = channel.receive
+
+    async def receive_slowly() -> None:
+        await receive()
+        await asyncio.sleep(1)
+
+    channel.receive = receive_slowly  # type: ignore[method-assign]  # for this connection only
+    channel.arrive()
+    await let_time_pass(0.5)
+    channel.transfers[0].answer()
+    await let_time_pass(2)
+    assert caller.ended == "confirmed"
 
 
 async def test_whoever_is_told_of_the_loss_may_fail(sending: Sending) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pytest
 
 from fastapi_azure_pool.clients.coalescing import Joining
 from fastapi_azure_pool.clients.transfers import LOST, NOT_ALLOWED, TOO_LARGE, Outcome, OutcomeKind
-from tests.support.scripted_channel import ACCEPTED, BUSY, RELEASED, Batch, Message, ends
+from tests.support.scripted_channel import ACCEPTED, BUSY, RELEASED, Batch, Message, ScriptedChannel, ends
 from tests.support.sending import Sending
 from tests.support.virtual_time import let_time_pass, virtual_loop, wait_until_blocked
 
@@ -163,6 +163,17 @@ async def test_a_second_try_waits_for_credit(sending: Sending) -> None:
     assert sending.channel.names == [["a"], ["a"]]
 
 
+async def test_a_second_try_in_the_air_is_not_tried_again(sending: Sending) -> None:
+    """While the second try waits for its answer, whatever else happens, there is no third."""
+    await sending.send_all("a", key="a")
+    sending.channel.transfers[0].answer(BUSY)
+    await let_time_pass(2)
+    for name in ("b", "c"):
+        await sending.send_all(name, key=name)
+        await let_time_pass(5)
+    assert sending.channel.names == [["a"], ["a"], ["b"], ["c"]]
+
+
 async def test_a_second_try_has_a_deadline_too(sending: Sending) -> None:
     """A second try without an answer may have been stored, and the connection is given up."""
     (caller,) = await sending.send_all("a", timeout=10)
@@ -186,6 +197,34 @@ async def test_an_old_answer_is_not_taken_for_a_new_one(sending: Sending) -> Non
     sending.channel.transfers[1].reject("amqp:not-found")
     await wait_until_blocked()
     assert caller.ended == "SendRejected amqp:not-found"
+
+
+async def test_an_old_answer_does_not_end_a_newer_transfer(sending: Sending) -> None:
+    """When a batch that was refused for being joined is answered again, the single ones go on, one at a time."""
+    callers = await sending.send_all(1, 2)
+    sending.channel.transfers[0].reject(TOO_LARGE)
+    await wait_until_blocked()
+    sending.channel.transfers[0].answer()
+    await wait_until_blocked()
+    assert sending.channel.names == [[1, 2], [1]]
+    assert ends(callers) == [None, None]
+
+
+async def test_an_answer_within_the_transfer_counts(make_sending: MakeSending) -> None:
+    """A connection that returns from a transfer with its outcome has answered it."""
+
+    class PlainChannel(ScriptedChannel):
+        async def transfer(
+            self, address: str | None, payload: Any, settled: Callable[[Outcome], None], seconds: float
+        ) -> None:
+            await super().transfer(address, payload, settled, seconds)
+            settled(ACCEPTED)
+
+    sending = make_sending(channel=PlainChannel())
+    callers = await sending.send_all("a")
+    callers += await sending.send_all("b", "c")
+    assert ends(callers) == ["confirmed"] * 3
+    assert sending.channel.names == [["a"], ["b", "c"]]
 
 
 async def test_an_answer_counts_once(sending: Sending) -> None:

@@ -248,6 +248,48 @@ async def test_turning_away_gives_way_to_others(sending: Sending) -> None:
     assert max(turns.values()) == 64
 
 
+@pytest.mark.parametrize("where", ["in the air", "in line", "requests"])
+async def test_telling_of_the_end_gives_way_to_others(sending: Sending, where: str) -> None:
+    """The same holds when the connection ends under 1,000 callers."""
+    if where == "in line":
+        sending.channel.credit[None] = 0
+    if where == "requests":
+        sending.channel.seconds["manage"] = math.inf
+        for _ in range(1000):
+            sending.request()
+        await wait_until_blocked()
+    else:
+        await sending.send_all(*range(1000))
+    await sending.commit.close()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    turns: dict[int, int] = {}
+    for caller in sending.callers:
+        assert caller.turn is not None
+        turns[caller.turn] = turns.get(caller.turn, 0) + 1
+    assert max(turns.values()) <= 65  # The request in progress is told by the way.
+    maybe = " maybe" if where == "in the air" else ""
+    assert ends(sending.callers)[1:] == [f"SendInterrupted{maybe}"] * 999
+
+
+async def test_whose_time_is_over_at_the_end_is_told_of_the_end(make_sending: MakeSending) -> None:
+    """A deadline in the moment in which the connection ends makes nobody hear less than is known."""
+    ended_at = virtual_loop().time() + 5
+
+    def end() -> None:
+        sending.channel.seconds["manage"] = 0.0
+        sending.commit.lose()
+
+    virtual_loop().call_at(ended_at - 1e-12, end)
+    sending = make_sending()
+    callers = [sending.send(number, timeout=5) for number in range(300)]
+    sending.channel.seconds["manage"] = math.inf
+    callers += [sending.request(timeout=5) for _ in range(300)]
+    await let_time_pass(6)
+    assert {*ends(callers[:300])} == {"SendInterrupted maybe"}
+    assert ends(callers[300:]) == ["SendInterrupted maybe"] + ["SendInterrupted"] * 299
+
+
 @contextmanager
 def without_collecting() -> Iterator[None]:
     """Keep the garbage collector from hiding what holds itself."""
@@ -305,6 +347,21 @@ async def test_nothing_of_an_answered_send_is_kept(sending: Sending, end: Callab
         assert [reference() for reference in payloads] == [None]
 
 
+async def test_nothing_of_a_send_that_timed_out_in_line_is_kept(sending: Sending) -> None:
+    """When a caller's time is over in line, the message is free at once, though the line does not move."""
+    sending.channel.credit[None] = 0
+    with without_collecting():
+        message = Message()
+        kept = weakref.ref(message)
+        task = asyncio.create_task(_swallow(sending, message, 0.3))
+        del message
+        await let_time_pass(0.5)
+        assert task.done()
+        del task
+        assert not sending.commit.is_closed
+        assert kept() is None
+
+
 async def test_nothing_of_a_cancelled_send_is_kept(sending: Sending) -> None:
     """When a caller is cancelled in line, the message is free at once."""
     sending.channel.credit[None] = 0
@@ -355,10 +412,16 @@ async def test_a_timer_keeps_no_request_alive(sending: Sending) -> None:
         request = Request()
         kept = weakref.ref(request)
 
+        async def manage(seconds: float) -> None:
+            pass
+
         async def handle(request: Request) -> None:
             who.set(request)  # type: ignore[arg-type]  # stands for what a framework keeps in the context
+            await sending.commit.request(manage, 1_000)
             await sending.commit.send(Message(), None, 1_000)
 
+        # The loop forgets a cancelled timer only when it is its first.
+        virtual_loop().call_later(500, sending.commit.wake)
         task = asyncio.create_task(handle(request))
         del request
         await wait_until_blocked()
