@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 # a busy machine is no failure
-no_deadline = settings(deadline=None, max_examples=200)
+no_deadline = settings(deadline=None, max_examples=120)
 
 
 def read_sections(data: bytes) -> list[Any]:
