@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from example_app import publishing
-from fastapi_azure_pool import ManagedCosmos
+from fastapi_azure_pool import ManagedAzureEventhubProducer, ManagedCosmos
 from tests.example_app.watching import HUB, QUEUE, happens, holds, place, status_of, stored
 
 if TYPE_CHECKING:
@@ -122,3 +122,20 @@ async def test_service_starts_without_hub_and_queue(
             assert await status_of(shop, await place(shop, new_order)) == "placed"
     assert "starting without pool events" in caplog.text
     assert "starting without pool confirmations" in caplog.text
+
+
+async def test_surprise_in_sending_is_no_customers_business(
+    remote_shop: httpx2.AsyncClient,
+    new_order: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A mistake of ours in sending is told in the log, with its place; the order is stored, and the answer says so."""
+
+    async def send_event(client: ManagedAzureEventhubProducer, event: str) -> None:
+        raise LookupError("a mistake")
+
+    monkeypatch.setattr(ManagedAzureEventhubProducer, "send_event", send_event)
+    order_id = await place(remote_shop, new_order)
+    assert await status_of(remote_shop, order_id) == "placed"
+    assert "LookupError: a mistake" in caplog.text

@@ -10,6 +10,7 @@ import pytest
 
 from example_app import worker
 from example_app.app import create_app
+from example_app.confirming import confirm
 from fastapi_azure_pool import ManagedAzureServiceBusSender
 from tests.example_app.watching import HUB, QUEUE, happens, place, reaches, states, status_of, stored
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import httpx2
     from fastapi import FastAPI
 
+    from fastapi_azure_pool import ManagedCosmos
     from fastapi_azure_pool.emulator import Emulator
 
     Serve = Callable[[], AbstractAsyncContextManager[httpx2.AsyncClient]]
@@ -213,6 +215,48 @@ async def test_outage_of_the_queue_stops_the_worker_for_as_long(
             database.clear()
     await reaches(remote_shop, order_id, "confirmed", seconds=40)
     assert "receiving orders to confirm goes on" in caplog.text
+
+
+async def test_surprise_ends_no_worker(
+    azure: Emulator,
+    remote_shop: httpx2.AsyncClient,
+    new_order: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A mistake of ours in confirming is told in the log, with its place; the message comes again after its lock."""
+    calls: list[bytes] = []
+
+    async def surprise(orders: ManagedCosmos, body: bytes, *, seconds: float) -> None:
+        calls.append(body)
+        if len(calls) == 1:
+            raise LookupError("a mistake")
+        await confirm(orders, body, seconds=seconds)
+
+    monkeypatch.setattr(worker, "confirm", surprise)
+    await reaches(remote_shop, await place(remote_shop, new_order), "confirmed", seconds=40)
+    await happens(lambda: not azure.queue_messages(QUEUE))
+    assert "LookupError: a mistake" in caplog.text
+    assert len(calls) == 2
+
+
+async def test_lock_that_ran_out_is_the_next_ones_business(
+    azure: Emulator, remote_shop: httpx2.AsyncClient, new_order: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A message whose lock ran out before it was completed comes again and is completed then; no receiver is replaced for it."""
+    calls: list[bytes] = []
+
+    async def slow(orders: ManagedCosmos, body: bytes, *, seconds: float) -> None:
+        await confirm(orders, body, seconds=seconds)
+        calls.append(body)
+        if len(calls) == 1:
+            await happens(lambda: states(azure) == [("active", 1)])
+
+    monkeypatch.setattr(worker, "confirm", slow)
+    attached = azure.amqp_requests.count("ATTACH", QUEUE)
+    await place(remote_shop, new_order)
+    await happens(lambda: len(calls) == 2 and not azure.queue_messages(QUEUE))
+    assert azure.amqp_requests.count("ATTACH", QUEUE) <= attached + 1
 
 
 class ClosedReceiver:
