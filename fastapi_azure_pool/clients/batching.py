@@ -103,5 +103,4 @@ class Batching(Generic[ItemT]):
             return waiting.context.run(self._packing.add, batch, waiting.item, is_first=is_first)
         except Exception as error:  # noqa: BLE001 - the SDK's encoder may raise anything for what the message holds
             waiting.answer.set_exception(error)
-            del waiting  # The error holds this frame, which would hold the error.
             return False

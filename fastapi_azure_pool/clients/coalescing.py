@@ -22,7 +22,7 @@ from fastapi_azure_pool.clients.batching import Batching, Joining, yield_to_othe
 from fastapi_azure_pool.clients.farewell import Farewell
 from fastapi_azure_pool.clients.flights import Flight, Traffic, Waiting
 from fastapi_azure_pool.clients.management import Requests
-from fastapi_azure_pool.clients.transfers import LinkRefused, Outcome, OutcomeKind
+from fastapi_azure_pool.clients.transfers import LinkRefused, Outcome
 from fastapi_azure_pool.pool.alarm import Alarm
 
 if TYPE_CHECKING:
@@ -368,9 +368,8 @@ class GroupCommit(Generic[ItemT]):
 
     def _may_go_again(self, flight: Flight[ItemT], outcome: Outcome) -> bool:
         """Tell whether nothing of a transfer was stored, and its members may be sent again."""
-        return outcome.is_known_not_stored or (
-            outcome.kind is OutcomeKind.REJECTED and len(flight.members) > 1 and self._packing.refuses_joining(outcome)
-        )
+        was_joined = len(flight.members) > 1
+        return outcome.is_known_not_stored or (was_joined and self._packing.refuses_joining(outcome))
 
     def _rest(self, flight: Flight[ItemT], refusal: Outcome) -> None:
         """Try again later, for those whose time allows it."""

@@ -204,9 +204,7 @@ class Traffic(Generic[ItemT]):
 
     def land(self, flight: Flight[ItemT]) -> bool:
         """End a flight; True if more of its key waits."""
-        # Otherwise each would hold the other, and the messages, until the garbage collector comes by.
-        for member in flight.members:
-            member.flight = None
+        # Otherwise it and its members would hold each other, messages and all, until the garbage collector comes by.
         flight.members, flight.payload = [], None
         self.resting.pop(flight, None)
         self.flights.pop(flight.key, None)

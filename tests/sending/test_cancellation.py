@@ -46,6 +46,8 @@ async def test_cancelled_before_the_owner_has_looked(sending: Sending) -> None:
     virtual_loop().interruptions[virtual_loop().turn + 2] = caller.cancel
     await wait_until_blocked()
     assert (caller.ended, sending.channel.transfers) == ("cancelled", [])
+    assert sending.packing.batches == 0
+    assert not sending.commit.is_closed
 
 
 @pytest.mark.parametrize("leaver", ["first", "middle", "last"])
@@ -57,6 +59,20 @@ async def test_cancelled_while_the_batch_is_built_the_message_does_not_leave(sen
     callers[leaver].cancel()
     await let_time_pass(2)
     assert sending.channel.names == [[name for name in callers if name != leaver]]
+
+
+async def test_cancelled_before_being_added_nothing_is_built_again(sending: Sending) -> None:
+    """Who leaves before the message's turn comes is left out, and the batch goes on being built."""
+    callers = [sending.send(number) for number in range(200)]
+
+    def cancel_one(message: Message) -> None:
+        if message.name == 10:
+            callers[150].cancel()
+
+    sending.packing.on_add = cancel_one
+    await wait_until_blocked()
+    assert sending.channel.names == [[number for number in range(200) if number != 150]]
+    assert sending.packing.batches == 1
 
 
 async def test_cancelled_after_being_added_the_message_does_not_leave(sending: Sending) -> None:
@@ -83,6 +99,16 @@ async def test_when_all_are_cancelled_while_the_batch_is_built_nothing_leaves(se
     await sending.send_all("c")
     await let_time_pass(1)
     assert sending.channel.names == [["c"]]
+
+
+async def test_who_arrives_while_a_batch_is_built_for_nobody_leaves_next(sending: Sending) -> None:
+    """When all members leave while their batch is being built, who came meanwhile does not wait for anything else to happen."""
+    sending.packing.new_batch_seconds = 1
+    (caller,) = await sending.send_all("a")
+    await sending.send_all("b")
+    caller.cancel()
+    await let_time_pass(5)
+    assert sending.channel.names == [["b"]]
 
 
 async def test_cancelled_in_the_air_nobody_else_is_touched(sending: Sending) -> None:
@@ -197,6 +223,19 @@ async def test_a_cancelled_request_that_has_begun_goes_on(sending: Sending) -> N
     await let_time_pass(5)
     assert (caller.ended, ended) == ("cancelled", [True])
     assert not sending.commit.is_closed
+
+
+async def test_a_cancelled_request_that_fails_breaks_nothing(sending: Sending) -> None:
+    """An operation's error that nobody waits for any more is nobody's."""
+    sending.channel.seconds["manage"] = 1
+    sending.channel.errors["manage"] = ValueError()
+    caller = sending.request()
+    await wait_until_blocked()
+    caller.cancel()
+    await let_time_pass(5)
+    assert not sending.commit.is_closed
+    await sending.send_all("a")
+    assert sending.channel.names == [["a"]]
 
 
 async def test_a_cancelled_request_that_gets_no_answer_retires_the_connection(sending: Sending) -> None:

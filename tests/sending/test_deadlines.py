@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import math
 from collections.abc import Callable
 from typing import TypeAlias
@@ -301,6 +303,41 @@ async def test_a_request_without_an_answer_retires_the_connection(sending: Sendi
     assert sending.times_lost == 0
     await let_time_pass(1)
     assert ends(callers) == ["SendTimedOut maybe", "SendInterrupted", "SendInterrupted maybe", "SendInterrupted"]
+    assert sending.times_lost == 1
+
+
+async def test_an_operation_that_cannot_be_broken_off_holds_nobody_up(sending: Sending) -> None:
+    """When an operation goes on though its time is over, its caller and the pool are told all the same."""
+
+    async def manage(seconds: float) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(1_000)
+        await asyncio.sleep(1_000)
+
+    callers = [sending.request(manage, 5), sending.send("a")]
+    await let_time_pass(5)
+    assert callers[0].ended == "SendTimedOut maybe"
+    assert sending.times_lost == 1
+
+
+async def test_an_operations_own_time_out_is_one(sending: Sending) -> None:
+    """An operation that gives up by itself may have been carried out, and leaves the connection in the midst of something."""
+
+    async def manage(seconds: float) -> None:
+        raise TimeoutError
+
+    caller = sending.request(manage)
+    await wait_until_blocked()
+    assert (caller.ended, sending.times_lost) == ("SendTimedOut maybe", 1)
+
+
+async def test_a_request_finds_a_stalled_connection_too(sending: Sending) -> None:
+    """Where the owner is stuck and only requests wait, the first one's time-out is the connection's end."""
+    await wait_until_blocked()
+    sending.channel.seconds["receive"] = math.inf
+    callers = [sending.request(timeout=5), sending.request(timeout=50)]
+    await let_time_pass(5)
+    assert ends(callers) == ["SendTimedOut", "SendInterrupted"]
     assert sending.times_lost == 1
 
 

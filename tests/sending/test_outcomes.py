@@ -354,6 +354,38 @@ async def test_another_refusal_of_the_same_condition_is_a_refusal(sending: Sendi
     assert len(sending.channel.transfers) == 1
 
 
+async def test_where_all_were_cancelled_nobody_is_sent_singly(sending: Sending) -> None:
+    """When nobody waits any more for a batch that was refused for being joined, that is its end."""
+    for caller in await sending.send_all(1, 2):
+        caller.cancel()
+    await wait_until_blocked()
+    sending.channel.transfers[0].reject(TOO_LARGE)
+    await wait_until_blocked()
+    assert len(sending.channel.transfers) == 1
+    assert sending.channel.calls.count("room") == 1
+
+
+async def test_what_does_not_fit_any_more_on_its_second_try_goes_before_the_others(make_sending: MakeSending) -> None:
+    """A batch that is built again may become smaller; who is left out was not delivered, and is the next to leave."""
+    joining = Joining("orders", is_allowed=True)
+    sending = make_sending(joining=joining)
+    callers = [sending.send(1), sending.send(2), sending.send(3), sending.send(4, timeout=5)]
+    await wait_until_blocked()
+    await sending.send_all(5)
+    sending.channel.transfers[0].answer(BUSY)
+    await wait_until_blocked()
+    callers[0].cancel()
+    joining.stop()
+    await let_time_pass(1.3)
+    assert sending.channel.names == [[1, 2, 3, 4], [2]]
+    await let_time_pass(4)
+    assert callers[3].ended == "SendTimedOut"
+    for transfer in range(1, 3):
+        sending.channel.transfers[transfer].answer()
+        await wait_until_blocked()
+    assert sending.channel.names == [[1, 2, 3, 4], [2], [3], [5]]
+
+
 async def test_who_was_cancelled_is_not_sent_singly(sending: Sending) -> None:
     """A member whose caller has gone while the joined batch was in flight is left out, as nothing of the batch was stored."""
     callers = await sending.send_all(1, 2, 3)

@@ -105,6 +105,26 @@ async def test_a_request_that_fails_fails_alone(sending: Sending) -> None:
     assert callers[1].ended == "confirmed"
 
 
+async def test_an_operation_may_handle_what_it_awaits(sending: Sending) -> None:
+    """An error that arrives while an operation waits is the operation's to handle, in its caller's context."""
+    awaited: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    handled: list[str] = []
+
+    async def manage(seconds: float) -> str:
+        try:
+            await awaited
+        except ValueError:
+            handled.append(who.get())
+        await sending.channel.manage()
+        return "done"
+
+    caller = sending.request(manage, name="anna")
+    await wait_until_blocked()
+    awaited.set_exception(ValueError())
+    await wait_until_blocked()
+    assert (caller.answer, handled) == ("done", ["anna"])
+
+
 async def test_an_operation_that_is_none_fails_alone(sending: Sending) -> None:
     """An operation that fails before it is a coroutine gives its caller that error."""
 
@@ -378,15 +398,15 @@ async def test_nothing_of_a_cancelled_send_is_kept(sending: Sending) -> None:
         assert kept() is None
 
 
-@pytest.mark.parametrize("error", [None, ValueError])
-async def test_nothing_of_an_answered_request_is_kept(sending: Sending, error: type[Exception] | None) -> None:
+@pytest.mark.parametrize("fails", [False, True])
+async def test_nothing_of_an_answered_request_is_kept(sending: Sending, *, fails: bool) -> None:
     """When a request has its answer, whatever its operation holds is free at once."""
 
     async def ask(thing: Message) -> None:
         async def manage(seconds: float) -> None:
             await asyncio.sleep(1)
-            if error is not None:
-                raise error(str(thing))
+            if fails:
+                raise SendRejected(str(thing))
 
         with contextlib.suppress(SendError):
             await sending.commit.request(manage, 10)

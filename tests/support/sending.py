@@ -85,6 +85,9 @@ class Sending:
         assert self.channel.complaints == []
         assert self.times_lost == self.losses_to_tell
         assert commit._owner.done()
+        traffic = commit._traffic
+        assert (traffic.flights, traffic.ready, traffic.resting, traffic._lines) == ({}, {}, {}, {})
+        assert not commit._requests.are_waiting
         assert all(caller.ended for caller in self.callers), self.callers
         assert self.channel.tasks <= {commit._owner}
         assert self.channel.contexts <= {0}
