@@ -198,6 +198,21 @@ async def test_an_unknown_attempt_is_not_forgotten(make_client: MakeClient, last
     assert caught.value.__cause__ is last
 
 
+@pytest.mark.parametrize(
+    ("first", "last"),
+    [
+        (SendTimedOut("late", maybe_delivered=False), MessageTooLarge("too large")),
+        (interrupted(maybe=True), SendRejected("gave up", condition="com.microsoft:timeout", maybe_delivered=True)),
+    ],
+)
+async def test_else_the_last_attempt_is_told(make_client: MakeClient, first: SendError, last: SendError) -> None:
+    """Where the earlier attempt was not stored either, or the last one may be there too, the caller hears of the last one."""
+    client = make_client(TellingConnector())
+    with pytest.raises(SendRejected) as caught:
+        await through(client, Deliveries(first, last), attempts=2)
+    assert caught.value is last
+
+
 async def test_an_unknown_attempt_outlives_the_pools_trouble(make_client: MakeClient) -> None:
     """The same holds when no connection can be had for the next attempt."""
     connector = TellingConnector()
