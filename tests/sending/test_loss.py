@@ -384,7 +384,7 @@ async def test_an_owner_that_starts_at_once_works_alike() -> None:
 
 
 @pytest.mark.parametrize("state", ["idle", "in the air", "resting", "requesting", "building"])
-def test_a_loop_closed_over_it_leaves_no_complaint(state: str) -> None:
+def test_a_loop_closed_over_it_leaves_no_complaint(state: str, caplog: pytest.LogCaptureFixture) -> None:
     """When the event loop is closed under a connection, nothing is called back, and nothing raises as it is collected."""
     loop = VirtualTimeLoop()
     made: list[Sending] = []
@@ -417,6 +417,7 @@ def test_a_loop_closed_over_it_leaves_no_complaint(state: str) -> None:
     gc.collect()
     assert connection() is None
     assert loop.complaints == []
+    assert caplog.records == []
 
 
 async def test_an_interruption_is_a_connection_error(sending: Sending) -> None:

@@ -50,6 +50,7 @@ class Deliveries:
     async def __call__(self, connection: Transport, seconds: float) -> str:
         """Send once."""
         self.made.append((virtual_loop().time(), connection.number, seconds))
+        assert len(self.made) < 100, "it is sent again for ever"
         if self.takes:
             await asyncio.sleep(self.takes)
         error = self.ends.pop(0) if len(self.ends) > 1 else self.ends[0]
