@@ -26,8 +26,15 @@ demo: $(INSTALLED)  ## run the example application on the local emulator; PORT i
 emulator: $(INSTALLED)  ## run the local emulator alone; OPTIONS="--tls" for credentials
 	$(BIN)/python -m fastapi_azure_pool.emulator $(OPTIONS)
 
+# Half of the tests' time is waiting for sockets and processes: one half of them runs beside the other, and is shown after it.
+BESIDE := tests/clients tests/example_app tests/sending
+
 test: $(INSTALLED)  ## run every test, and hold the branch coverage to its bounds
-	$(BIN)/python -X dev -m coverage run -m pytest
+	@$(BIN)/coverage erase
+	@$(BIN)/python -X dev -m coverage run --parallel-mode -m pytest $(BESIDE) >.beside.log 2>&1 & beside=$$!; \
+	$(BIN)/python -X dev -m coverage run --parallel-mode -m pytest tests $(BESIDE:%=--ignore=%); others=$$?; \
+	wait $$beside; beside=$$?; cat .beside.log; [ $$beside -eq 0 ] && [ $$others -eq 0 ]
+	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --include='fastapi_azure_pool/pool/*' --fail-under=100
 	$(BIN)/coverage report --fail-under=90
 
@@ -57,4 +64,4 @@ lock:  ## renew requirements/*.txt (needs uv on the path)
 	$(UV_COMPILE) requirements/lowest.in --extra dev --resolution lowest-direct --output-file requirements/lowest.txt
 
 clean:  ## remove what the targets made
-	rm -rf .venv .venv-* .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist site
+	rm -rf .venv .venv-* .coverage .coverage.* .beside.log .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist site
