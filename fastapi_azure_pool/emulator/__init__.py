@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fastapi_azure_pool.emulator.emulator import Emulator
+    from fastapi_azure_pool.emulator.eventgrid.schemas import PublishedEvent
     from fastapi_azure_pool.emulator.eventhub.events import ReceivedEvent
     from fastapi_azure_pool.emulator.fault import Fault
     from fastapi_azure_pool.emulator.faults import Faults
@@ -24,6 +25,7 @@ __all__ = [
     "Emulator",
     "Fault",
     "Faults",
+    "PublishedEvent",
     "QueuedMessage",
     "ReceivedEvent",
     "RequestLog",
@@ -35,6 +37,7 @@ _HOMES = {
     "Emulator": "emulator",
     "Fault": "fault",
     "Faults": "faults",
+    "PublishedEvent": "eventgrid.schemas",
     "QueuedMessage": "servicebus.brokered_message",
     "ReceivedEvent": "eventhub.events",
     "RequestLog": "request_log",

@@ -10,15 +10,19 @@ import sys
 from typing import TYPE_CHECKING
 
 from fastapi_azure_pool.emulator.emulator import Emulator
+from fastapi_azure_pool.emulator.eventgrid.schemas import SCHEMAS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from fastapi_azure_pool.emulator.eventgrid.schemas import Schema
 
 # The official Cosmos DB emulator's port, so that what was configured for it finds this one.
 _COSMOS_PORT = 8081
 _IDENTITY_PORT = 8082
 # AMQP's own, where the SDKs look when a connection string for an emulator names none.
 _AMQP_PORT = 5672
+_EVENTGRID_PORT = 8083
 
 _NO_TLS = "The key works over http; a credential such as DefaultAzureCredential needs https: start with --tls."
 
@@ -38,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             cosmos_partitions=options.partitions,
             amqp_port=options.amqp_port,
             amqp_key=options.amqp_key,
+            eventgrid_port=options.eventgrid_port,
+            eventgrid_key=options.eventgrid_key,
             tls=options.tls,
         )
         with contextlib.suppress(KeyboardInterrupt):
@@ -59,13 +65,19 @@ async def _serve(emulator: Emulator, options: argparse.Namespace) -> None:
         await emulator.create_topic(topic)
         for subscription in subscriptions:
             await emulator.create_subscription(topic, subscription)
+    for name, schema in options.eventgrid_topic:
+        await emulator.create_eventgrid_topic(name, schema)
     async with emulator:
-        sys.stdout.write(_instructions(emulator))
+        sys.stdout.write(_instructions(emulator, [name for name, _ in options.eventgrid_topic]))
         sys.stdout.flush()
         await asyncio.get_running_loop().create_future()  # Ctrl-C cancels it
 
 
-def _instructions(emulator: Emulator) -> str:
+def _eventgrid_topics(emulator: Emulator, topics: Sequence[str]) -> str:
+    return "".join(f"  Event Grid        {emulator.eventgrid_endpoint(topic)}\n" for topic in topics)
+
+
+def _instructions(emulator: Emulator, topics: Sequence[str]) -> str:
     exports = "\n".join(f"export {name}={shlex.quote(value)}" for name, value in emulator.environment.items())
     hint = "" if emulator.cosmos_endpoint.startswith("https") else f"\n{_NO_TLS}\n"
     return f"""\
@@ -75,7 +87,7 @@ Local Azure on loopback: a test double, in memory, without security.
   key               {emulator.cosmos_key}
   Event Hubs and
   Service Bus       {emulator.amqp_authority}
-  managed identity  {emulator.identity_endpoint}
+{_eventgrid_topics(emulator, topics)}  managed identity  {emulator.identity_endpoint}
 
 To connect an application, paste this into its shell:
 
@@ -128,6 +140,21 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME[:SUBSCRIPTION,...]",
         help="make this topic with these subscriptions at the start; may be repeated",
     )
+    parser.add_argument(
+        "--eventgrid-port", type=int, default=_EVENTGRID_PORT, help="default %(default)s; 0 for a free one"
+    )
+    parser.add_argument("--eventgrid-key", help="the key of the Event Grid topics; default: the same every time")
+    parser.add_argument(
+        "--eventgrid-topic",
+        type=_eventgrid_topic,
+        action="append",
+        default=[],
+        metavar="NAME[:SCHEMA]",
+        help=(
+            "make this Event Grid topic at the start, for EventGridSchema or CloudEventSchemaV1_0 (the former if not told);"
+            " may be repeated"
+        ),
+    )
     parser.add_argument("--tls", action="store_true", help="serve with TLS, which credentials (not keys) need")
     return parser
 
@@ -152,6 +179,14 @@ def _topic(text: str) -> tuple[str, list[str]]:
     if not name:
         raise argparse.ArgumentTypeError(f"{text!r} must read like news or news:audit,mail")
     return name, [subscription for subscription in subscriptions.split(",") if subscription]
+
+
+def _eventgrid_topic(text: str) -> tuple[str, Schema]:
+    name, _, schema = text.partition(":")
+    for known in SCHEMAS:
+        if name and (schema or SCHEMAS[0]) == known:
+            return name, known
+    raise argparse.ArgumentTypeError(f"{text!r} must read like orders or orders:{' or orders:'.join(SCHEMAS)}")
 
 
 if __name__ == "__main__":

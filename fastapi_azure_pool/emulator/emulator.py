@@ -9,6 +9,10 @@ from fastapi_azure_pool.emulator.cosmos.authorization import DEFAULT_KEY, Author
 from fastapi_azure_pool.emulator.cosmos.errors import CosmosError
 from fastapi_azure_pool.emulator.cosmos.query.parser import prepare_parser
 from fastapi_azure_pool.emulator.cosmos.service import CosmosService
+from fastapi_azure_pool.emulator.eventgrid.authorization import DEFAULT_KEY as DEFAULT_EVENTGRID_KEY
+from fastapi_azure_pool.emulator.eventgrid.authorization import Authorization as EventGridAuthorization
+from fastapi_azure_pool.emulator.eventgrid.service import EventGridService
+from fastapi_azure_pool.emulator.eventgrid.topics import EventGridTopics
 from fastapi_azure_pool.emulator.faults import Faults
 from fastapi_azure_pool.emulator.identity import APP_SERVICE_PATH, IMDS_PATH, IdentityService, TokenRequest
 from fastapi_azure_pool.emulator.messaging import Messaging
@@ -27,8 +31,8 @@ if TYPE_CHECKING:
 _MAX_PARTITIONS = 100
 
 
-class Emulator(MessagingEntities):
-    """Local Azure: Cosmos DB, Event Hubs, Service Bus and a managed-identity token endpoint, for tests and development.
+class Emulator(MessagingEntities, EventGridTopics):
+    """Local Azure: Cosmos DB, Event Hubs, Service Bus, Event Grid and a token endpoint, for tests and development.
 
     ``async with Emulator() as azure:`` starts it on free ports and stops it; ``start()`` and ``stop()`` do the same. What
     is stored stays in the object: an emulator that is stopped and started again has the same data, on the same ports. It is
@@ -46,7 +50,9 @@ class Emulator(MessagingEntities):
         amqp_key: The shared access key of RootManageSharedAccessKey; default: the same for every emulator.
         amqp_idle_timeout_seconds: After how long without a frame a connection of these two is closed (default 240, as on
             Azure; more than 0).
-        tls: Serve Cosmos DB, Event Hubs and Service Bus over TLS, with a self-signed certificate (default False). Azure's
+        eventgrid_port: The port of the Event Grid topics, likewise.
+        eventgrid_key: The key of every topic, in base64; default: the same for every emulator.
+        tls: Serve all but the token endpoint over TLS, with a self-signed certificate (default False). Azure's
             SDKs refuse to send a token over plain http, so a credential needs it; a key does not.
 
     Attributes:
@@ -67,6 +73,8 @@ class Emulator(MessagingEntities):
         amqp_port: int = 0,
         amqp_key: str | None = None,
         amqp_idle_timeout_seconds: float = 240.0,
+        eventgrid_port: int = 0,
+        eventgrid_key: str | None = None,
         tls: bool = False,
     ) -> None:
         if not 1 <= cosmos_partitions <= _MAX_PARTITIONS:
@@ -78,9 +86,11 @@ class Emulator(MessagingEntities):
         self._tokens = TokenIssuer()
         self._account = Account()
         self._authorization = Authorization(self._cosmos_key, self._tokens)
-        self.faults = Faults(("cosmos", "identity", "amqp"), self._drop_connections)
+        self.faults = Faults(("cosmos", "identity", "amqp", "eventgrid"), self._drop_connections)
         self._cosmos = CosmosService(self.faults, self._account, self._authorization, partition_count=cosmos_partitions)
         self._identity = IdentityService(self.faults, self._tokens)
+        self._eventgrid_key = DEFAULT_EVENTGRID_KEY if eventgrid_key is None else eventgrid_key
+        self._eventgrid = EventGridService(self.faults, EventGridAuthorization(self._eventgrid_key, self._tokens))
         self._messaging = Messaging(
             self.faults,
             self._tokens,
@@ -92,8 +102,9 @@ class Emulator(MessagingEntities):
         http_servers = {
             "cosmos": LoopbackServer(self._cosmos, name="cosmos", host=host, port=cosmos_port),
             "identity": LoopbackServer(self._identity, name="identity", host=host, port=identity_port),
+            "eventgrid": LoopbackServer(self._eventgrid, name="eventgrid", host=host, port=eventgrid_port),
         }
-        for service in (self._cosmos, self._identity):
+        for service in (self._cosmos, self._identity, self._eventgrid):
             service.set_connection_dropper(http_servers[service.name].drop_connection)
         self._servers: dict[str, LoopbackServer | AmqpServer] = {**http_servers, "amqp": self._messaging.server}
 
@@ -137,6 +148,7 @@ class Emulator(MessagingEntities):
             await cosmos.start(tls)
             await self._servers["identity"].start()
             await self._servers["amqp"].start(tls)
+            await self._servers["eventgrid"].start(tls)
         finally:
             if not self.is_running:
                 await self.stop()
@@ -207,6 +219,7 @@ class Emulator(MessagingEntities):
         return {
             "AZURE_COSMOS_ENDPOINT": self.cosmos_endpoint,
             "AZURE_COSMOS_KEY": self.cosmos_key,
+            **self._eventgrid_environment(),
             "AZURE_EVENTHUB_CONNECTION_STRING": self.eventhub_connection_string,
             "AZURE_POD_IDENTITY_AUTHORITY_HOST": self._url("identity").rstrip("/"),
             "AZURE_SERVICEBUS_CONNECTION_STRING": self.servicebus_connection_string,
@@ -231,7 +244,10 @@ class Emulator(MessagingEntities):
         return self._identity.requests
 
     def connections(self, service: str) -> ConnectionCounts:
-        """Return how many TCP connections a service, ``"cosmos"``, ``"identity"`` or ``"amqp"``, has open, accepted and dropped.
+        """Return how many TCP connections a service has open, accepted and dropped.
+
+        Args:
+            service: Its name, as ``faults`` takes it, such as ``"cosmos"``.
 
         Raises:
             ValueError: There is no such service.
