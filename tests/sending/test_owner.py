@@ -231,18 +231,18 @@ class Turns:
 
 
 async def test_building_gives_way_to_others(sending: Sending) -> None:
-    """No more than 64 messages are added in one turn of the loop."""
+    """No more than 32 messages are added in one turn of the loop."""
     turns = Turns()
     sending.packing.on_add = turns.step
     await sending.send_all(*range(1000))
     assert sending.channel.names == [[*range(1000)]]
-    assert max(turns.steps.values()) == 64
-    assert len(turns.steps) == 16
+    assert max(turns.steps.values()) == 32
+    assert len(turns.steps) == 32
 
 
 @pytest.mark.parametrize("condition", [None, "amqp:not-found"])
 async def test_answering_gives_way_to_others(sending: Sending, condition: str | None) -> None:
-    """No more than 64 callers are woken in one turn of the loop."""
+    """No more than 32 callers are woken in one turn of the loop."""
     await sending.send_all(*range(1000))
     if condition is None:
         sending.channel.transfers[0].answer()
@@ -253,8 +253,8 @@ async def test_answering_gives_way_to_others(sending: Sending, condition: str | 
     for caller in sending.callers:
         assert caller.turn is not None
         turns[caller.turn] = turns.get(caller.turn, 0) + 1
-    assert max(turns.values()) == 64
-    assert len(turns) == 16
+    assert max(turns.values()) == 32
+    assert len(turns) == 32
 
 
 async def test_turning_away_gives_way_to_others(sending: Sending) -> None:
@@ -265,7 +265,7 @@ async def test_turning_away_gives_way_to_others(sending: Sending) -> None:
     for caller in sending.callers:
         assert caller.turn is not None
         turns[caller.turn] = turns.get(caller.turn, 0) + 1
-    assert max(turns.values()) == 64
+    assert max(turns.values()) == 32
 
 
 @pytest.mark.parametrize("where", ["in the air", "in line", "requests"])
