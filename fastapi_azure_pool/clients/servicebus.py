@@ -242,12 +242,17 @@ class ServiceBusConnector(AmqpConnector[PooledServiceBusSender]):
         return not connection.commit.is_closed
 
     def receiver(self, subscription_name: str | None, options: dict[str, Any]) -> ServiceBusReceiver:
-        """Make a receiver of its own connection, not opened yet."""
+        """Make a receiver with a connection of its own, not opened yet."""
         client = self.client(**self._client_options)
         options.setdefault("socket_timeout", self._socket_timeout)
-        if subscription_name is None:
-            return client.get_queue_receiver(self.access.entity, **options)
-        return client.get_subscription_receiver(self.access.entity, subscription_name, **options)
+        entity = self.access.entity
+        receiver = (
+            client.get_queue_receiver(entity, **options)
+            if subscription_name is None
+            else client.get_subscription_receiver(entity, subscription_name, **options)
+        )
+        hasten_opening(receiver)
+        return receiver
 
 
 class ManagedAzureServiceBusSender(ManagedClient[PooledServiceBusSender], SendsMessages):

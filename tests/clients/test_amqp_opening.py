@@ -190,8 +190,9 @@ async def test_a_ready_message_that_is_refused_makes_no_connection(messaging: Me
 # Fast --------------------------------------------------------------------------------------------------------------------------
 
 
-async def test_opening_takes_no_naps(messaging: Messaging, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Opening a connection sleeps nowhere between frames, where the SDK naps ten times for 50 ms."""
+@pytest.fixture
+def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds of each sleep."""
     naps: list[float] = []
     sleep = asyncio.sleep
 
@@ -200,9 +201,20 @@ async def test_opening_takes_no_naps(messaging: Messaging, monkeypatch: pytest.M
         return await sleep(seconds, *rest)
 
     monkeypatch.setattr(asyncio, "sleep", counting_sleep)
+    return naps
+
+
+async def test_opening_takes_no_naps(messaging: Messaging, naps: list[float]) -> None:
+    """Opening a connection sleeps nowhere between frames, where the SDK naps ten times for 50 ms."""
     async with messaging.client():
         pass
     assert [seconds for seconds in naps if seconds >= 0.05] == []
+
+
+async def test_opening_a_receiver_takes_no_naps(queue: Queue, naps: list[float]) -> None:
+    """Nor does opening a receiver; what it sleeps later is its keep-alive's."""
+    async with queue.client() as client, client.get_receiver():
+        assert 0.05 not in naps
 
 
 async def test_only_the_handler_that_opens_is_patched_and_only_then(messaging: Messaging) -> None:

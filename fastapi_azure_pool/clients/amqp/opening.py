@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 def hasten_opening(opener: Any) -> None:
-    """Let a producer's or sender's next handler become ready without the SDK's pauses of 50 ms between frames.
+    """Let the handlers of a producer, sender or receiver become ready without the SDK's pauses of 50 ms between frames.
 
     The SDK asks ``client_ready_async`` again and again and sleeps in between: 570 ms on loopback, 500 of them asleep; 6 ms without.
     The handler's own method asks without sleeping, in the same task, and is replaced only while the handler opens. Where the SDK
     has no such methods, nothing is changed.
 
     Args:
-        opener: An ``EventHubProducer`` or a ``ServiceBusSender``.
+        opener: An ``EventHubProducer``, a ``ServiceBusSender`` or a ``ServiceBusReceiver``.
     """
     create_handler = getattr(opener, "_create_handler", None)
     if not inspect.ismethod(create_handler):
