@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastapi_azure_pool.errors import ConnectionFailed, ConnectionsExhausted
@@ -13,8 +13,10 @@ from fastapi_azure_pool.registry import STATE_KEY, AzurePools, pools_of
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 
+    from azure.core.credentials_async import AsyncTokenCredential
     from starlette.applications import Starlette
 
+    from fastapi_azure_pool.clients.credentials import CredentialFactory, SharedCredential
     from fastapi_azure_pool.clients.managed import AnyManagedClient
 
 _logger = logging.getLogger(__name__)
@@ -29,6 +31,7 @@ async def open_pools(
     /,
     *,
     fail_fast: bool = True,
+    credential: AsyncTokenCredential | CredentialFactory | None = None,
     **clients: AnyManagedClient,
 ) -> AsyncIterator[dict[str, Any]]:
     """Open managed clients for as long as the block runs, where ``pooled`` and ``managed`` find them.
@@ -41,6 +44,10 @@ async def open_pools(
         pools: Managed clients by name, for names that are no Python identifiers.
         fail_fast: Whether to raise when a client cannot be filled; else the application starts without it, and the pool goes on
             trying.
+        credential: One async credential for all clients that were given no authentication of their own: either the credential,
+            which stays yours to close, or what makes it, such as ``azure.identity.aio.DefaultAzureCredential``, which is called
+            once, and what it made closed last. Its tokens are asked for while the clients open, each once for all clients, and
+            renewed before they end. None: the one of the ``open_pools`` that this one joins, if that has one.
         clients: Managed clients by name.
 
     Yields:
@@ -49,8 +56,8 @@ async def open_pools(
     Raises:
         ConnectionFailed: With ``fail_fast``: a pool could not open a connection. The others are closed again.
         ConnectionsExhausted: With ``fail_fast``: a pool could not open ``min_size`` connections in time. Likewise.
-        TypeError: What a name names is no managed client.
-        ValueError: A name is given twice or taken already.
+        TypeError: What a name names is no managed client; or the credential is a sync one, or none.
+        ValueError: A name is given twice or taken already; or a client has no authentication, or that of another application.
     """
     twice = clients.keys() & (pools or {}).keys()
     if twice:
@@ -58,20 +65,27 @@ async def open_pools(
     own = {**(pools or {}), **clients}
     held = pools_of(app)
     registry = AzurePools() if held is None else held
-    registry.add(own)
-    setattr(app.state, STATE_KEY, registry)
-    try:
+    async with AsyncExitStack() as afterwards:  # Done in reverse.
+        registry.add(own)
+        afterwards.callback(_take_out, app, registry, own)
+        setattr(app.state, STATE_KEY, registry)
+        lender = registry.credential
+        if credential is not None:
+            lender = _lent(credential)
+            afterwards.push_async_callback(lender.close)
+            if held is None:
+                registry.credential = lender
+                afterwards.callback(setattr, registry, "credential", None)
+        if lender is not None:
+            for client in own.values():
+                client.borrow_credential(lender)
+                afterwards.callback(client.give_back_credential)
+        afterwards.push_async_callback(_close_all, own.values())
         for name, client in own.items():
             client.pool.name = name
+            client.check_authentication()
         await _open_all(own.values(), fail_fast=fail_fast)
         yield {STATE_KEY: registry}
-    finally:
-        try:
-            await _close_all(own.values())
-        finally:
-            registry.remove(own)
-            if not registry and pools_of(app) is registry:
-                delattr(app.state, STATE_KEY)
 
 
 def pool_lifespan(
@@ -79,6 +93,7 @@ def pool_lifespan(
     *,
     lifespan: Callable[[AppT], AbstractAsyncContextManager[Mapping[str, Any] | None]] | None = None,
     fail_fast: bool = True,
+    credential: AsyncTokenCredential | CredentialFactory | None = None,
 ) -> Callable[[AppT], AbstractAsyncContextManager[dict[str, Any]]]:
     """Make a lifespan that opens pools: ``FastAPI(lifespan=pool_lifespan(build))``.
 
@@ -86,6 +101,7 @@ def pool_lifespan(
         build: Called with the application when it starts; returns its managed clients by name.
         lifespan: The application's own lifespan, entered when the pools are open; what it yields is passed on.
         fail_fast: As in `open_pools`.
+        credential: As in `open_pools`.
 
     Raises:
         PoolError: When the application starts, any that `open_pools` raises.
@@ -93,7 +109,7 @@ def pool_lifespan(
 
     @asynccontextmanager
     async def with_pools(app: AppT) -> AsyncIterator[dict[str, Any]]:
-        async with open_pools(app, build(app), fail_fast=fail_fast) as state:
+        async with open_pools(app, build(app), fail_fast=fail_fast, credential=credential) as state:
             if lifespan is None:
                 yield state
                 return
@@ -101,6 +117,19 @@ def pool_lifespan(
                 yield {**(own_state or {}), **state}
 
     return with_pools
+
+
+def _lent(credential: AsyncTokenCredential | CredentialFactory) -> SharedCredential:
+    from fastapi_azure_pool.clients.credentials import lent_credential  # noqa: PLC0415 - azure-core, for those who use it
+
+    return lent_credential(credential)
+
+
+def _take_out(app: Starlette, registry: AzurePools, clients: Mapping[str, AnyManagedClient]) -> None:
+    """Leave the application without these clients, and with the last of all without its `AzurePools`."""
+    registry.remove(clients)
+    if not registry and pools_of(app) is registry:
+        delattr(app.state, STATE_KEY)
 
 
 async def _open_all(clients: Iterable[AnyManagedClient], *, fail_fast: bool) -> None:

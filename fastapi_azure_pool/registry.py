@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
     from starlette.requests import HTTPConnection
 
+    from fastapi_azure_pool.clients.credentials import SharedCredential
     from fastapi_azure_pool.clients.managed import AnyManagedClient
 
 STATE_KEY = "azure_pools"
@@ -25,11 +26,15 @@ class AzurePools:
     """The managed clients of one application by name; what ``app.state.azure_pools`` holds.
 
     ``open_pools`` fills and empties it. Iterating gives the names, in the order in which they were added.
+
+    Attributes:
+        credential: What the application lends to clients without authentication of their own; None when it has none.
     """
 
-    __slots__ = ("_clients",)
+    __slots__ = ("_clients", "credential")
 
     def __init__(self) -> None:
+        self.credential: SharedCredential | None = None
         self._clients: dict[str, AnyManagedClient] = {}
 
     def __getitem__(self, name: str) -> AnyManagedClient:

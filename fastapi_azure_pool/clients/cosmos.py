@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
+import os
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Unpack
 from urllib.parse import urlsplit
 
-from fastapi_azure_pool.clients.credentials import SharedCredential
+from fastapi_azure_pool.clients.credentials import SharedCredential, client_credential
 from fastapi_azure_pool.clients.extras import extra
 from fastapi_azure_pool.clients.http_transport import PooledTransport, is_broken_connection
 from fastapi_azure_pool.clients.managed import ManagedClient, Sizes
@@ -52,6 +53,8 @@ class CosmosAccess:
         credential_factory: CredentialFactory | None,
         credential: AsyncTokenCredential | str | None,
         connection_string: str | None,
+        *,
+        may_borrow: bool = False,
     ) -> None:
         given = [
             name
@@ -62,7 +65,7 @@ class CosmosAccess:
             )
             if value is not None
         ]
-        if len(given) != 1:
+        if len(given) > 1 or not (given or may_borrow):
             raise ValueError(
                 "Cosmos DB needs exactly one of credential_factory=, credential= (an async credential, or the account's key) and"
                 f" connection_string=, not {' and '.join(given) or 'none'}"
@@ -75,7 +78,8 @@ class CosmosAccess:
         elif isinstance(credential, str):
             self.credential = _checked_key(credential, "credential")
         else:
-            self.credential = SharedCredential(credential=credential, factory=credential_factory)
+            scopes = (_scope(_checked_endpoint(endpoint)),)
+            self.credential = client_credential(credential, credential_factory, scopes)
         self.endpoint = _checked_endpoint(endpoint)
         self.dbname = _checked_name("dbname", dbname)
         self.container_name = _checked_name("container_name", container_name)
@@ -245,7 +249,9 @@ class ManagedCosmos(ManagedClient[ContainerProxy]):
         use_env_settings: bool | None = None,
         **sizes: Unpack[Sizes],
     ) -> None:
-        access = CosmosAccess(endpoint, dbname, container_name, credential_factory, credential, connection_string)
+        access = CosmosAccess(
+            endpoint, dbname, container_name, credential_factory, credential, connection_string, may_borrow=True
+        )
         connector = CosmosConnector(access, client_options, use_env_settings=use_env_settings)
         super().__init__(connector, service="cosmos", shared=access.shared, **sizes)
         connector.report = self.pool.report
@@ -304,6 +310,12 @@ def _checked_endpoint(endpoint: object) -> str:
             if url.scheme in {"http", "https"} and url.hostname and url.port != 0:
                 return endpoint
     raise ValueError(f"endpoint must be the account's URL, such as {example}")
+
+
+def _scope(endpoint: str) -> str:
+    """Give what the SDK asks a token for, the port left out."""
+    url = urlsplit(endpoint)
+    return os.environ.get("AZURE_COSMOS_AAD_SCOPE_OVERRIDE") or f"{url.scheme}://{url.hostname}/.default"
 
 
 def _checked_name(what: str, name: object) -> str:

@@ -1,63 +1,65 @@
-"""One credential for all connections of a client, and one token request at a time."""
+"""One credential for any number of connections and clients: one token request at a time, and tokens renewed before they end."""
 
 from __future__ import annotations
 
-import asyncio
 import inspect
-from contextvars import Context
-from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
-from azure.core.credentials import AccessToken, AccessTokenInfo
-from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError, ServiceResponseError
+from azure.core.credentials import AccessToken
+from azure.core.exceptions import ClientAuthenticationError
+
+from fastapi_azure_pool.clients.token_keeper import TokenKeeper
+from fastapi_azure_pool.clients.token_request import check_async, check_factory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Hashable
+    from collections.abc import Callable, Iterable
     from types import TracebackType
 
-    from azure.core.credentials import TokenRequestOptions
+    from azure.core.credentials import AccessTokenInfo, TokenRequestOptions
     from azure.core.credentials_async import AsyncTokenCredential
 
     CredentialFactory = Callable[[], AsyncTokenCredential]
 
-TokenT = TypeVar("TokenT", AccessToken, AccessTokenInfo)
-
-_USE_AIO = "use the async one from azure.identity.aio (or another with `async def get_token`)"
+_MISSING = "the client has no authentication of its own, and no open_pools(app, credential=...) has it open"
 
 
 class SharedCredential:
     """An async credential that any number of connections may share.
 
     Callers who want the same token while a request for it is under way get that request's answer. The request runs in a task of
-    its own, so that one caller's cancellation fails no other. The credential behind it is made at the first request and, if it was
-    made here, closed by `close`; after that it can be used again.
+    its own, so that one caller's cancellation fails no other. A token is held and given to whoever asks while it is good, and
+    renewed before it ends. The credential behind it is made at the first request and, if it was made here, closed by `close`;
+    after that it can be used again.
 
     Args:
         credential: A credential to share, which stays its owner's to close.
         factory: Or what makes one, with no arguments.
+        scopes: What `prepare` asks tokens for.
 
     Raises:
         TypeError: The credential, or the class that would make it, is a sync one, or is none at all.
     """
 
     def __init__(
-        self, *, credential: AsyncTokenCredential | None = None, factory: CredentialFactory | None = None
+        self,
+        *,
+        credential: AsyncTokenCredential | None = None,
+        factory: CredentialFactory | None = None,
+        scopes: Iterable[str] = (),
     ) -> None:
-        if factory is not None and not callable(factory):
-            raise TypeError(
-                f"credential_factory must be a function without arguments that returns an async credential, such as"
-                f" azure.identity.aio.DefaultAzureCredential itself, not a {type(factory).__name__}; to pass one that you have"
-                f" made, write credential=..."
-            )
-        if inspect.isclass(factory):
-            _check_async(factory, "credential_factory")
+        if factory is not None:
+            check_factory(factory)
         if credential is not None:
-            _check_async(credential, "credential")
+            check_async(credential, "credential")
         elif factory is None:
             raise TypeError("a SharedCredential needs a credential, or a factory that makes one")
-        self._credential = credential
-        self._factory = factory
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._requests: dict[Hashable, asyncio.Task[Any]] = {}
+        self._scopes = tuple(scopes)
+        self._keeper: TokenKeeper | None = TokenKeeper(credential, factory)
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether there is no credential behind it: it is an `ApplicationCredential`, and no application has lent it one."""
+        return self._keeper is None
 
     async def get_token(
         self,
@@ -73,15 +75,8 @@ class SharedCredential:
             azure.core.exceptions.ClientAuthenticationError: The credential cannot get one, or is being closed.
             TypeError: The credential turns out to be a sync one.
         """
-        asked: dict[str, Any] = {"claims": claims, "tenant_id": tenant_id, **options}
-        if enable_cae:
-            asked["enable_cae"] = True
-        asked = {name: value for name, value in asked.items() if value is not None}
-        get_token = getattr(self._get_credential(), "get_token", None)
-        if get_token is None:
-            info = await self.get_token_info(*scopes, options=cast("TokenRequestOptions", asked))
-            return AccessToken(info.token, info.expires_on)
-        return await self._share(AccessToken, _key(scopes, asked), lambda: _ask(get_token(*scopes, **asked)))
+        info = await self._get(scopes, {"claims": claims, "tenant_id": tenant_id, "enable_cae": enable_cae, **options})
+        return AccessToken(info.token, info.expires_on)
 
     async def get_token_info(self, *scopes: str, options: TokenRequestOptions | None = None) -> AccessTokenInfo:
         """Give a token for these scopes with what is known about it, also where the credential itself has `get_token` only.
@@ -90,23 +85,39 @@ class SharedCredential:
             azure.core.exceptions.ClientAuthenticationError: The credential cannot get one, or is being closed.
             TypeError: The credential turns out to be a sync one.
         """
-        get_token_info = getattr(self._get_credential(), "get_token_info", None)
-        if get_token_info is None:
-            token = await self.get_token(*scopes, **(options or {}))
-            return AccessTokenInfo(token.token, token.expires_on)
-        return await self._share(
-            AccessTokenInfo, _key(scopes, options or {}), lambda: _ask(get_token_info(*scopes, options=options))
-        )
+        return await self._get(scopes, {**(options or {})})
+
+    def prepare(self) -> None:
+        """Begin to ask for the tokens that connections will need, and renew them from now on, in one task, until `close`.
+
+        A failure is not told here: who needs the token asks again.
+        """
+        if self._keeper is not None:
+            self._keeper.keep_fresh(self._scopes)
+
+    def make(self) -> None:
+        """Make the credential now, if it is to be made here and has not been made yet.
+
+        Raises:
+            TypeError: It is a sync one.
+        """
+        if self._keeper is not None:
+            self._keeper.make()
+
+    def lend(self) -> TokenKeeper | None:
+        """Give what a borrower's tokens come from."""
+        return self._keeper
+
+    def borrow(self, lender: SharedCredential) -> None:
+        """Leave another's credential alone: this one has its own; see `ApplicationCredential.borrow`."""
+
+    def give_back(self) -> None:
+        """Keep the credential, which is its own."""
 
     async def close(self) -> None:
-        """End token requests under way, and close the credential if it was made here."""
-        self._move_to_running_loop()
-        for request in tuple(self._requests.values()):
-            request.cancel()
-        await asyncio.gather(*self._requests.values(), return_exceptions=True)
-        if self._factory is not None and self._credential is not None:
-            made, self._credential = self._credential, None
-            await made.close()
+        """End token requests under way, forget the tokens, and close the credential if it was made here."""
+        if self._keeper is not None:
+            await self._keeper.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -122,68 +133,82 @@ class SharedCredential:
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"
 
-    def _move_to_running_loop(self) -> None:
-        """Leave behind what was made on an event loop that is gone: it can neither be used on another one nor be closed."""
-        if self._loop is not None and self._loop.is_closed():
-            self._requests.clear()
-            if self._factory is not None:
-                self._credential = None
-        self._loop = asyncio.get_running_loop()
-
-    def _get_credential(self) -> AsyncTokenCredential:
-        self._move_to_running_loop()
-        credential = self._credential
-        if credential is None and self._factory is not None:
-            credential = self._factory()
-            _check_async(credential, "what credential_factory() returned")
-            self._credential = credential
-        return cast("AsyncTokenCredential", credential)
-
-    async def _share(self, kind: type[TokenT], key: Hashable, ask: Callable[[], Coroutine[Any, Any, Any]]) -> TokenT:
-        key = (kind, key)
-        request = self._requests.get(key)
-        if request is None:
-            request = asyncio.get_running_loop().create_task(ask(), name="token request", context=Context())
-            self._requests[key] = request
-            request.add_done_callback(lambda done: self._forget(key, done), context=Context())
-        try:
-            token: TokenT = await asyncio.shield(request)
-        except asyncio.CancelledError:
-            caller = asyncio.current_task()
-            if request.cancelled() and caller is not None and not caller.cancelling():
-                raise ClientAuthenticationError(message="the credential was closed during the token request") from None
-            raise
-        return token
-
-    def _forget(self, key: Hashable, request: asyncio.Task[Any]) -> None:
-        del self._requests[key]
-        if not request.cancelled():
-            request.exception()  # Seen, also where every caller has gone.
+    async def _get(self, scopes: tuple[str, ...], options: dict[str, Any]) -> AccessTokenInfo:
+        if self._keeper is None:
+            raise ClientAuthenticationError(message=_MISSING)
+        # What an SDK leaves out and what it turns off are the same wish.
+        wanted = {name: value for name, value in options.items() if value is not None and value is not False}
+        return await self._keeper.get(scopes, wanted)
 
 
-async def _ask(answer: object) -> Any:
-    if not inspect.isawaitable(answer):
-        raise TypeError(f"the credential's get_token() is a sync one: {_USE_AIO}")
-    try:
-        return await answer
-    except (ServiceRequestError, ServiceResponseError) as error:
-        # Else the SDK, and the pool, would take it for a failure of the service that the token is for.
-        raise ClientAuthenticationError(
-            message=f"the credential could not reach its token endpoint ({type(error).__name__})"
-        ) from error
+class ApplicationCredential(SharedCredential):
+    """The credential of the application that has opened a client, for a client that was given no authentication of its own.
+
+    ``open_pools(app, credential=...)`` lends it while it has the client open.
+
+    Args:
+        scopes: What the client's connections ask tokens for; `prepare` asks for these.
+    """
+
+    def __init__(self, *, scopes: Iterable[str] = ()) -> None:
+        self._scopes = tuple(scopes)
+        self._keeper = None
+
+    def borrow(self, lender: SharedCredential) -> None:
+        """Use another's credential and tokens until `give_back`.
+
+        Raises:
+            ValueError: It uses a third one's: its client is open in two applications.
+        """
+        if self._keeper is not None:
+            raise ValueError(
+                "a managed client without authentication of its own is open already, with the credential of another"
+                " open_pools(): make one client for each"
+            )
+        self._keeper = lender.lend()
+
+    def give_back(self) -> None:
+        """Be without a credential again."""
+        self._keeper = None
+
+    async def close(self) -> None:
+        """Leave the credential alone, which is the application's to close."""
 
 
-def _key(scopes: tuple[str, ...], options: Any) -> Hashable:
-    return scopes, tuple(sorted(options.items()))
+def client_credential(
+    credential: AsyncTokenCredential | None, factory: CredentialFactory | None, scopes: Iterable[str]
+) -> SharedCredential:
+    """Give the credential of a managed client: its own, or with neither given, its application's.
+
+    Args:
+        credential: An async credential, which stays its owner's to close.
+        factory: Or what makes one.
+        scopes: What the client's connections ask tokens for.
+
+    Raises:
+        TypeError: As `SharedCredential`.
+    """
+    if credential is None and factory is None:
+        return ApplicationCredential(scopes=scopes)
+    return SharedCredential(credential=credential, factory=factory, scopes=scopes)
 
 
-def _check_async(credential: object, what: str) -> None:
-    """Raise TypeError if this, or what this class makes, cannot be awaited for a token."""
-    get_token = getattr(credential, "get_token", None) or getattr(credential, "get_token_info", None)
-    name = credential.__name__ if inspect.isclass(credential) else type(credential).__name__
-    if get_token is None:
-        raise TypeError(f"{what} must be an async credential, not {name}: {_USE_AIO}")
-    # A sync credential can be closed with `with`; an async one, whose get_token may be a plain function that returns an
-    # awaitable, with `async with`.
-    if not inspect.iscoroutinefunction(get_token) and not hasattr(credential, "__aexit__"):
-        raise TypeError(f"{what} is the sync {name}, which would block the event loop: {_USE_AIO}")
+def lent_credential(given: AsyncTokenCredential | CredentialFactory) -> SharedCredential:
+    """Give what an application lends to its clients, of an async credential or of what makes one, which is made at once.
+
+    Raises:
+        TypeError: It is neither, or is or makes a sync one.
+    """
+    is_made = hasattr(given, "get_token") or hasattr(given, "get_token_info")
+    if not inspect.isclass(given) and is_made:
+        return SharedCredential(credential=cast("AsyncTokenCredential", given))
+    if not callable(given):
+        raise TypeError(
+            "open_pools(credential=...) must be an async credential, or a function that returns one, such as"
+            f" azure.identity.aio.DefaultAzureCredential, not a {type(given).__name__}; a key, a signature or a connection string"
+            " is an argument of the client that it is for, and a pool named credential goes into the mapping:"
+            ' open_pools(app, {"credential": client})'
+        )
+    shared = SharedCredential(factory=given)
+    shared.make()
+    return shared

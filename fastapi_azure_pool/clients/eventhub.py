@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Unpack
 
-from fastapi_azure_pool.clients.amqp.access import AmqpAccess, tls_context
+from fastapi_azure_pool.clients.amqp.access import AmqpAccess, check_authentication, tls_context
 from fastapi_azure_pool.clients.amqp.connector import MAX_SIZE, SEND_TIMEOUT_SECONDS, WINDOW, AmqpConnector
 from fastapi_azure_pool.clients.amqp.encoding import BATCH_FORMAT, encode_batch, payload_encoder
 from fastapi_azure_pool.clients.amqp.opening import hasten_opening, open_or_cut
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 MAX_IDLE_SECONDS = 220
 """Azure closes a connection that has been idle for 240 s."""
+
+# As the SDK writes it, with two slashes.
+_SCOPE = "https://eventhubs.azure.net//.default"
 
 _OURS = frozenset(
     {"auth_timeout", "buffered_mode", "credential", "eventhub_name", "keep_alive", "transport_type", "uamqp_transport"}
@@ -76,6 +79,7 @@ class Eventhub(SendsEvents):
         factory: Any = credential_factory
         if credential is None and hasattr(factory, "get_token") and not isinstance(factory, type):
             credential, factory = factory, None
+        check_authentication(factory, credential, connection_string)
         self._client = ManagedAzureEventhubProducer(
             eventhub_namespace,
             eventhub_name,
@@ -282,6 +286,7 @@ class ManagedAzureEventhubProducer(ManagedClient[PooledEventhub], SendsEvents):
             credential_factory,
             credential,
             connection_string,
+            scope=_SCOPE,
             entity_argument="eventhub_name",
             namespace_argument="eventhub_namespace",
         )

@@ -6,7 +6,7 @@ import asyncio
 import math
 from contextlib import AsyncExitStack
 from contextvars import Context
-from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypedDict
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypedDict, runtime_checkable
 
 from fastapi_azure_pool.errors import WrongLoopError
 from fastapi_azure_pool.pool import AbstractConnector, ConnectionPool
@@ -55,6 +55,28 @@ class Closeable(Protocol):
 
     async def close(self) -> None:
         """Let go of everything; may be called again."""
+
+
+@runtime_checkable
+class Authentication(Closeable, Protocol):
+    """What connections share where it is a credential: it can be prepared, and an application may lend it.
+
+    Attributes:
+        is_missing: Whether the client was given none, and no application has lent it one.
+    """
+
+    @property
+    def is_missing(self) -> bool:  # noqa: D102 - see the class
+        ...
+
+    def prepare(self) -> None:
+        """Begin to get what connections will need of it; called on the event loop whenever the client is opened."""
+
+    def borrow(self, lender: Any) -> None:
+        """Use an application's credential, if the client was given none."""
+
+    def give_back(self) -> None:
+        """Use the application's credential no longer."""
 
 
 class ManagedClient(Generic[ConnT]):
@@ -116,6 +138,7 @@ class ManagedClient(Generic[ConnT]):
         # One second more than the attempts may take, so that the last one's own error comes first.
         self._fill_seconds = max(rounds, 1) * pool_connection_create_timeout + 1.0
         self._shared = shared
+        self._authentication = shared if isinstance(shared, Authentication) else None
         self._closing: asyncio.Task[None] | None = None
 
     def get(self, timeout: float | None = None) -> Lease[ConnT]:
@@ -126,7 +149,9 @@ class ManagedClient(Generic[ConnT]):
 
         Raises:
             PoolError: Any that `ConnectionPool.get` raises.
+            ValueError: The client has no authentication; see `open`.
         """
+        self.check_authentication()
         return self.pool.get(self.pool_get_timeout if timeout is None else timeout)
 
     async def open(self) -> None:
@@ -137,10 +162,14 @@ class ManagedClient(Generic[ConnT]):
 
         Raises:
             PoolError: Any that `ConnectionPool.open` raises.
+            ValueError: The client was given no authentication, and is not opened by ``open_pools(app, credential=...)``.
         """
+        self.check_authentication()
         closing = self._closing_here()
         if closing is not None:
             await asyncio.shield(closing)
+        if self._authentication is not None:
+            self._authentication.prepare()
         await self.pool.open(self._fill_seconds)
 
     async def close(self, drain_seconds: float = 10.0) -> None:
@@ -178,6 +207,32 @@ class ManagedClient(Generic[ConnT]):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.service} {self.pool!r}>"
+
+    def check_authentication(self) -> None:
+        """Raise ValueError if the client was given no authentication, and no application has lent it a credential."""
+        if self._authentication is not None and self._authentication.is_missing:
+            name = "" if self.pool.name is None else f" of pool {self.pool.name!r}"
+            raise ValueError(
+                f"the {type(self).__name__}{name} has no authentication: write open_pools(app, credential=DefaultAzureCredential,"
+                " ...) to have one credential for all clients of the application, or give this client its own, such as"
+                " credential_factory=DefaultAzureCredential"
+            )
+
+    def borrow_credential(self, lender: Any) -> None:
+        """Use an application's credential until `give_back_credential`, if the client was given no authentication of its own.
+
+        ``open_pools`` calls this before it opens the client.
+
+        Raises:
+            ValueError: The client uses that of another application already.
+        """
+        if self._authentication is not None:
+            self._authentication.borrow(lender)
+
+    def give_back_credential(self) -> None:
+        """Use the application's credential no longer; ``open_pools`` calls this when it has closed the client."""
+        if self._authentication is not None:
+            self._authentication.give_back()
 
     def _closing_here(self) -> asyncio.Task[None] | None:
         """Give the task that is closing the client, if there is one.

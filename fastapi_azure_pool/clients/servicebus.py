@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Unpack
 
-from fastapi_azure_pool.clients.amqp.access import AmqpAccess, tls_context
+from fastapi_azure_pool.clients.amqp.access import AmqpAccess, check_authentication, tls_context
 from fastapi_azure_pool.clients.amqp.connector import MAX_SIZE, SEND_TIMEOUT_SECONDS, WINDOW, AmqpConnector
 from fastapi_azure_pool.clients.amqp.encoding import BATCH_FORMAT, SINGLE_FORMAT, encode_batch, payload_encoder
 from fastapi_azure_pool.clients.amqp.opening import forget_broken_requests, hasten_opening, open_or_cut
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 MAX_IDLE_SECONDS = 200
 """Azure closes a connection that has been idle for 240 s, and some of its gateways one a little earlier."""
+
+# As the SDK writes it, with two slashes.
+_SCOPE = "https://servicebus.azure.net//.default"
 
 _OURS = frozenset({"credential", "keep_alive", "uamqp_transport"})
 
@@ -71,6 +74,7 @@ class AzureServiceBus(SendsMessages):
         coalesce: bool = True,
         client_options: dict[str, Any] | None = None,
     ) -> None:
+        check_authentication(credential_factory, credential, connection_string)
         self._client = ManagedAzureServiceBusSender(
             service_bus_namespace_url,
             service_bus_queue_name,
@@ -309,6 +313,7 @@ class ManagedAzureServiceBusSender(ManagedClient[PooledServiceBusSender], SendsM
             credential_factory,
             credential,
             connection_string,
+            scope=_SCOPE,
             entity_argument="service_bus_queue_name",
             namespace_argument="service_bus_namespace_url",
         )

@@ -44,13 +44,13 @@ def access(
         factory,
         credential,
         connection_string,
+        scope="https://eventhubs.azure.net//.default",
         entity_argument="eventhub_name",
         namespace_argument="eventhub_namespace",
     )
 
 
 REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
-    ({}, ValueError, "exactly one of credential_factory=, .* is needed, not none"),
     (
         {"credential": AzureNamedKeyCredential("n", KEY), "connection_string": GOOD},
         ValueError,

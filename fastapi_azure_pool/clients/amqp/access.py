@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from azure.core.credentials import AzureNamedKeyCredential, AzureSasCredential
 
-from fastapi_azure_pool.clients.credentials import SharedCredential
+from fastapi_azure_pool.clients.credentials import SharedCredential, client_credential
 
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
@@ -32,7 +32,8 @@ class AmqpAccess:
         entity: The hub, queue or topic; None where a connection string names it.
         credential_factory: Makes an async credential.
         credential: Or a credential, or a named key, or a shared access signature.
-        connection_string: Or all of it in one.
+        connection_string: Or all of it in one. With none of the three, the application's credential.
+        scope: What the SDK asks tokens for.
         entity_argument: What the caller calls the entity, for messages.
         namespace_argument: What the caller calls the namespace, for messages.
 
@@ -58,23 +59,11 @@ class AmqpAccess:
         credential: AsyncTokenCredential | KeyCredential | None,
         connection_string: str | None,
         *,
+        scope: str,
         entity_argument: str,
         namespace_argument: str,
     ) -> None:
-        given = [
-            name
-            for name, value in (
-                ("credential_factory", credential_factory),
-                ("credential", credential),
-                ("connection_string", connection_string),
-            )
-            if value is not None
-        ]
-        if len(given) != 1:
-            raise ValueError(
-                "exactly one of credential_factory=, credential= (an async credential, an AzureNamedKeyCredential or an"
-                f" AzureSasCredential) and connection_string= is needed, not {' and '.join(given) or 'none'}"
-            )
+        check_authentication(credential_factory, credential, connection_string, may_borrow=True)
         self.connection_string = connection_string
         self.credential: SharedCredential | KeyCredential | None = None
         self.uses_tls = True
@@ -95,7 +84,7 @@ class AmqpAccess:
             self.uses_tls = not _names_emulator(fields, host)
         else:
             self.namespace = _host(namespace, namespace_argument)
-            self.credential = _checked_credential(credential_factory, credential)
+            self.credential = _checked_credential(credential_factory, credential, scope)
         if not entity or not isinstance(entity, str):
             raise ValueError(f"{entity_argument} must be the name of one in the namespace, not {entity!r}")
         self.entity = entity
@@ -104,6 +93,26 @@ class AmqpAccess:
     def shared(self) -> SharedCredential | None:
         """The credential, where it is one that must be closed."""
         return self.credential if isinstance(self.credential, SharedCredential) else None
+
+
+def check_authentication(
+    credential_factory: object, credential: object, connection_string: object, *, may_borrow: bool = False
+) -> None:
+    """Raise ValueError unless exactly one kind of authentication is given, or none where an application may lend one."""
+    given = [
+        name
+        for name, value in (
+            ("credential_factory", credential_factory),
+            ("credential", credential),
+            ("connection_string", connection_string),
+        )
+        if value is not None
+    ]
+    if len(given) > 1 or not (given or may_borrow):
+        raise ValueError(
+            "exactly one of credential_factory=, credential= (an async credential, an AzureNamedKeyCredential or an"
+            f" AzureSasCredential) and connection_string= is needed, not {' and '.join(given) or 'none'}"
+        )
 
 
 async def tls_context(access: AmqpAccess, options: dict[str, Any]) -> ssl.SSLContext:
@@ -139,7 +148,7 @@ def _make_context(certificates: str | None) -> ssl.SSLContext:
 
 
 def _checked_credential(
-    factory: CredentialFactory | None, credential: AsyncTokenCredential | KeyCredential | None
+    factory: CredentialFactory | None, credential: AsyncTokenCredential | KeyCredential | None, scope: str
 ) -> SharedCredential | KeyCredential:
     if isinstance(credential, (AzureNamedKeyCredential, AzureSasCredential)):
         return credential
@@ -148,7 +157,7 @@ def _checked_credential(
             "credential must not be a text: write credential=AzureNamedKeyCredential(name, key) for a key,"
             " credential=AzureSasCredential(signature) for a signature, or connection_string=..."
         )
-    return SharedCredential(credential=credential, factory=factory)
+    return client_credential(credential, factory, (scope,))
 
 
 def _host(text: object, what: str) -> str:

@@ -1,0 +1,228 @@
+"""The tokens of one credential: asked for once for all who want them, held while they are good, renewed before they end."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextvars import Context
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from azure.core.exceptions import ClientAuthenticationError
+
+from fastapi_azure_pool.clients.held_token import HeldToken
+from fastapi_azure_pool.clients.token_request import ask, check_async
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from azure.core.credentials import AccessTokenInfo
+    from azure.core.credentials_async import AsyncTokenCredential
+
+    from fastapi_azure_pool.clients.credentials import CredentialFactory
+
+_SHORTEST_SLEEP_SECONDS = 0.01
+
+
+class _Wish(NamedTuple):
+    """What a token is asked for.
+
+    Attributes:
+        scopes: The scopes.
+        options: The options by name, in order, without claims.
+    """
+
+    scopes: tuple[str, ...]
+    options: tuple[tuple[str, Any], ...] = ()
+
+
+class TokenKeeper:
+    """Gives the tokens of one credential to any number of callers.
+
+    Callers who want the same token while a request for it is under way get that request's answer. The request runs in a task of
+    its own, so that one caller's cancellation fails no other. A token that was got is held: who asks later gets it at once, also
+    while the token endpoint is down. When it falls due, it is renewed beside its callers, who go on getting it until 10 s before
+    its end. Claims, which answer a service's challenge, are never served from what is held; their token replaces it.
+
+    Args:
+        credential: A credential, which stays its owner's to close.
+        factory: Or what makes one at the first request; what it made is closed by `close`.
+        clock: Gives the seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        credential: AsyncTokenCredential | None,
+        factory: CredentialFactory | None,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._credential = credential
+        self._factory = factory
+        self._clock = clock
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._held: dict[_Wish, HeldToken] = {}
+        self._requests: dict[tuple[_Wish, str | None], asyncio.Task[AccessTokenInfo]] = {}
+        self._request_count = 0
+        self._kept: set[_Wish] = set()
+        self._renewing: asyncio.Task[None] | None = None
+        self._changed = asyncio.Event()
+
+    async def get(self, scopes: tuple[str, ...], options: Mapping[str, Any]) -> AccessTokenInfo:
+        """Give a token for these scopes and options.
+
+        Raises:
+            azure.core.exceptions.ClientAuthenticationError: The credential cannot get one, or is being closed.
+            TypeError: The credential turns out to be a sync one.
+        """
+        self._move_to_running_loop()
+        claims: str | None = options.get("claims")
+        wish = _Wish(scopes, tuple(sorted((name, value) for name, value in options.items() if name != "claims")))
+        held = self._held.get(wish) if claims is None else None
+        if held is not None:
+            now = self._clock()
+            held.is_used = True
+            if held.serves(now):
+                if held.next_attempt_at <= now:
+                    self._request(wish)
+                return held.info
+        request = self._request(wish, claims)
+        # Unlike awaiting it, this neither cancels it nor is cancelled by it.
+        await asyncio.wait((request,))
+        if request.cancelled():
+            raise ClientAuthenticationError(message="the credential was closed during the token request")
+        if held is not None and request.exception() is not None and held.is_valid(self._clock()):
+            return held.info
+        return request.result()
+
+    def keep_fresh(self, scopes: Iterable[str]) -> None:
+        """Ask for tokens of these scopes now, each for itself, and renew them from now on, used or not, until `close`."""
+        self._move_to_running_loop()
+        for scope in scopes:
+            wish = _Wish((scope,))
+            self._kept.add(wish)
+            held = self._held.get(wish)
+            if held is None or not held.serves(self._clock()):
+                self._request(wish)
+        if self._renewing is None:
+            self._renewing = asyncio.get_running_loop().create_task(
+                self._renew(), name="renew tokens", context=Context()
+            )
+
+    def make(self) -> AsyncTokenCredential:
+        """Give the credential; make it, if that is to be done here and has not been done yet.
+
+        Raises:
+            TypeError: It is a sync one.
+        """
+        self._move_to_running_loop()
+        if self._credential is None and self._factory is not None:
+            made = self._factory()
+            check_async(made, "what credential_factory() returned")
+            self._credential = made
+        return cast("AsyncTokenCredential", self._credential)
+
+    async def close(self) -> None:
+        """End renewing and the requests under way, forget the tokens, and close the credential if it was made here.
+
+        After that it can be used again.
+        """
+        self._move_to_running_loop()
+        ending: list[asyncio.Task[Any]] = [*self._requests.values()]
+        if self._renewing is not None:
+            ending.append(self._renewing)
+            self._renewing = None
+        for task in ending:
+            task.cancel()
+        await asyncio.gather(*ending, return_exceptions=True)
+        self._held.clear()
+        self._kept.clear()
+        if self._factory is not None and self._credential is not None:
+            made, self._credential = self._credential, None
+            await made.close()
+
+    def _move_to_running_loop(self) -> None:
+        """Leave behind what was made on an event loop that is gone: it can neither be used on another one nor be closed."""
+        running = asyncio.get_running_loop()
+        if self._loop is running:
+            return
+        if self._loop is not None and self._loop.is_closed():
+            self._requests.clear()
+            self._renewing = None
+            if self._factory is not None:
+                self._credential = None
+        self._changed = asyncio.Event()
+        self._loop = running
+
+    def _request(self, wish: _Wish, claims: str | None = None) -> asyncio.Task[AccessTokenInfo]:
+        """Give the request under way for this, or begin one."""
+        key = (wish, claims)
+        request = self._requests.get(key)
+        if request is None:
+            self._request_count += 1
+            number = self._request_count
+            request = asyncio.get_running_loop().create_task(
+                self._ask(wish, claims), name="token request", context=Context()
+            )
+            self._requests[key] = request
+            request.add_done_callback(lambda done: self._answered(key, number, done), context=Context())
+        return request
+
+    async def _ask(self, wish: _Wish, claims: str | None) -> AccessTokenInfo:
+        options = dict(wish.options)
+        if claims is not None:
+            options["claims"] = claims
+        return await ask(self.make(), wish.scopes, options)
+
+    def _answered(self, key: tuple[_Wish, str | None], number: int, request: asyncio.Task[AccessTokenInfo]) -> None:
+        """Hold a new token, or see when to try again."""
+        if self._requests.get(key) is not request:
+            return  # Of an event loop that is gone.
+        del self._requests[key]
+        if request.cancelled():
+            return
+        wish, now = key[0], self._clock()
+        held = self._held.get(wish)
+        error = request.exception()  # Seen, also where every caller has gone.
+        if error is None:
+            info = request.result()
+            if held is not None and held.info.token == info.token:
+                # azure-identity does so when it has failed, or thinks that it is too early.
+                error = ClientAuthenticationError(message="the credential gave the same token again")
+            elif info.expires_on > now and (held is None or held.number < number):
+                self._held[wish] = HeldToken.of(info, number, now)
+        if error is not None and held is not None:
+            held.renewal_failed(error, now)
+        self._changed.set()
+
+    async def _renew(self) -> None:
+        """Ask for every token anew when it falls due."""
+        while True:
+            self._changed.clear()
+            now = self._clock()
+            soonest = self._renew_due(now)
+            sleep = None if soonest is None else max(soonest - now, _SHORTEST_SLEEP_SECONDS)
+            try:
+                async with asyncio.timeout(sleep):
+                    await self._changed.wait()
+            except TimeoutError:
+                continue
+
+    def _renew_due(self, now: float) -> float | None:
+        """Begin the requests that are due; forget what nobody wants any more; tell when to look again, None for never."""
+        soonest: float | None = None
+        for wish, held in tuple(self._held.items()):
+            if not (held.is_used or wish in self._kept):
+                # Nobody has asked for it since it was got: who does so is served, and begins its renewal.
+                look_at = float(held.info.expires_on)
+                if look_at <= now:
+                    del self._held[wish]
+                    continue
+            elif (wish, None) in self._requests:
+                continue  # Its end is a change.
+            else:
+                look_at = held.next_attempt_at
+                if look_at <= now:
+                    self._request(wish)
+                    continue
+            soonest = look_at if soonest is None else min(soonest, look_at)
+        return soonest
