@@ -51,6 +51,8 @@ class TokenIssuer:
             "oid": str(uuid.uuid5(uuid.NAMESPACE_OID, client_id)),
             "sub": str(uuid.uuid5(uuid.NAMESPACE_OID, client_id)),
             "tid": TENANT_ID,
+            # No two tokens are the same, also within a second: clients tell a new one by that.
+            "uti": secrets.token_urlsafe(16),
             "ver": "1.0",
         }
         return jwt.encode(claims, self._key, algorithm=_ALGORITHM)

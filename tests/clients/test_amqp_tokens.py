@@ -34,16 +34,22 @@ class IssuedCredential(CountingCredential):
     Attributes:
         azure: Whose.
         lifetime: For how many seconds they are good.
+        issued: What it gave, oldest first.
     """
 
     azure: Emulator
     lifetime = 3600.0
+
+    def __init__(self, token: str = "token") -> None:
+        super().__init__(token)
+        self.issued: list[str] = []
 
     async def get_token(self, *scopes: str, **options: Any) -> AccessToken:
         """Give a new token."""
         await super().get_token(*scopes, **options)
         resource = scopes[0].removesuffix("/.default")
         token = self.azure.issue_token(resource, lifetime=self.lifetime)
+        self.issued.append(token)
         return AccessToken(token, int(time.time() + self.lifetime))
 
 
@@ -141,7 +147,8 @@ def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def near_its_end(client: Client, *, left: float = 100.0) -> Any:
-    """Make the token of the only connection due for renewal."""
+    """Make the token of the only connection due for renewal, and the client's credential ask for another one."""
+    client._shared.lend()._held.clear()  # type: ignore[union-attr]  # these tests' clients have a credential
     authenticator = pooled(client).handler._cbs_authenticator
     authenticator._expires_on = int(time.time() + left)
     authenticator._refresh_window = int(left) + 10
@@ -164,6 +171,37 @@ async def test_a_token_is_renewed_while_sending_goes_on(secure: Messaging, crede
         await secure.send(client, "after")
         assert (pooled(client), secure.count("OPEN"), len(credential.requests)) == (connection, 1, 2)
     assert len(secure.stored()) == 6
+
+
+@pytest.mark.usefixtures("brisk")
+async def test_a_token_is_renewed_again_and_again(secure: Messaging, credential: IssuedCredential) -> None:
+    """Each renewal puts the token that was got for it, not one of an earlier renewal."""
+    async with client_of(secure, credential=credential) as client:
+        put = [pooled(client).handler._cbs_authenticator._token]
+        for times in range(2, 5):
+            authenticator = near_its_end(client)
+            await eventually(lambda times=times: secure.count("PUT-TOKEN") == times)  # type: ignore[misc]
+            put.append(authenticator._token)
+        assert put == credential.issued
+        await secure.send(client, "after")
+        assert (len(set(put)), secure.count("OPEN"), len(credential.requests)) == (4, 1, 4)
+
+
+@pytest.mark.usefixtures("brisk")
+async def test_a_token_that_is_there_already_is_not_put_again(secure: Messaging, credential: IssuedCredential) -> None:
+    """A connection that asks before the credential renews its token leaves the old one alone, and puts the new one later."""
+    async with client_of(secure, credential=credential) as client:
+        keeper = client._shared.lend()  # type: ignore[union-attr]  # it has a credential
+        authenticator = pooled(client).handler._cbs_authenticator
+        authenticator._refresh_window = 3700
+        (held,) = keeper._held.values()
+        held.is_used = False
+        await eventually(lambda: held.is_used)
+        await secure.send(client, "during")
+        assert (secure.count("PUT-TOKEN"), len(credential.requests)) == (1, 1)
+        held.renew_at = 0.0
+        await eventually(lambda: secure.count("PUT-TOKEN") == 2)
+        assert (authenticator._token, secure.count("OPEN")) == (credential.issued[1], 1)
 
 
 @pytest.mark.usefixtures("brisk")

@@ -45,7 +45,11 @@ class TokenRenewal:
             if request.cancelled() or request.exception() is not None:
                 self._ask_at = self._loop.time() + _RETRY_SECONDS  # Most of the time it is the endpoint's outage.
                 return
-            await self._put(request.result())
+            token = request.result()
+            if token.token == getattr(authenticator, "_token", None):
+                self._ask_at = self._loop.time() + _RETRY_SECONDS  # The credential renews its own a little later.
+                return
+            await self._put(token)
 
     def stop(self) -> None:
         """Forget the token that was asked for."""
