@@ -291,18 +291,6 @@ async def test_items_up_to_two_megabytes(orders: ContainerProxy) -> None:
     assert len((await orders.read_item("1", "ada"))["text"]) == 2 * 1024 * 1024 - 500
 
 
-async def test_what_is_not_there_yet_says_so(orders: ContainerProxy) -> None:
-    """Batches, conditional patches and the change feed are refused by name."""
-    await orders.create_item({"id": "1", "customer_id": "ada"})
-    with pytest.raises(CosmosHttpResponseError, match="transactional batch is not supported by this emulator yet"):
-        await orders.execute_item_batch([("create", ({"id": "2", "customer_id": "ada"},))], "ada")
-    operations = [{"op": "set", "path": "/a", "value": 1}]
-    with pytest.raises(CosmosHttpResponseError, match="patch with a condition is not supported by this emulator yet"):
-        await orders.patch_item("1", "ada", operations, filter_predicate="from c where c.a = 1")
-    with pytest.raises(CosmosHttpResponseError, match="change feed is not supported by this emulator yet"):
-        _ = [item async for item in orders.query_items_change_feed()]
-
-
 async def test_fifty_writers_lose_nothing(orders: ContainerProxy) -> None:
     """Concurrent increments of one item all count: each operation is one step."""
     await orders.create_item({"id": "1", "customer_id": "ada", "total": 0})

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import itertools
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
-from fastapi_azure_pool.emulator.cosmos.errors import already_exists, bad_request, precondition_failed
-from fastapi_azure_pool.emulator.cosmos.items import ItemStore, is_etag_current
+from fastapi_azure_pool.emulator.cosmos.errors import already_exists, bad_request
+from fastapi_azure_pool.emulator.cosmos.items import ItemStore
 from fastapi_azure_pool.emulator.cosmos.partitioning import PartitionKeyDefinition
 from fastapi_azure_pool.emulator.cosmos.query.indexing import parse_composite_indexes
 from fastapi_azure_pool.emulator.cosmos.resources import checked_id, container_rid, database_rid, new_etag, range_rid
+from fastapi_azure_pool.emulator.cosmos.time_to_live import parse_default_ttl
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fastapi_azure_pool.emulator.cosmos.preconditions import Preconditions
 
 Properties = dict[str, Any]
 
@@ -28,16 +35,25 @@ _DEFAULT_CONFLICT_RESOLUTION = {
 
 
 class Container:
-    """One container: its properties and its items."""
+    """One container: its properties and its items.
 
-    __slots__ = ("composite_indexes", "id", "items", "properties", "rid")
+    Attributes:
+        path: ``dbs/{database}/colls/{container}``, in the characters that a header may have.
+    """
+
+    __slots__ = ("_clock", "composite_indexes", "id", "items", "path", "properties", "rid")
 
     def __init__(self, database: Database, properties: Properties, rid: str, partition_count: int) -> None:
         self.id = checked_id(properties)
         self.rid = rid
         definition = PartitionKeyDefinition.parse(properties.get("partitionKey"))
+        self.path = quote(f"dbs/{database.id}/colls/{self.id}")
+        self._clock = database.clock
         self_link = f"{database.properties['_self']}colls/{rid}/"
-        self.items = ItemStore(definition, rid=rid, self_link=self_link, partition_count=partition_count)
+        self.items = ItemStore(
+            definition, rid=rid, self_link=self_link, partition_count=partition_count, clock=self._clock
+        )
+        self.items.set_default_ttl(parse_default_ttl(properties))
         self.properties: Properties = {
             "indexingPolicy": dict(_DEFAULT_INDEXING_POLICY),
             "conflictResolutionPolicy": dict(_DEFAULT_CONFLICT_RESOLUTION),
@@ -54,32 +70,33 @@ class Container:
             "_conflicts": "conflicts/",
         }
         self.composite_indexes = parse_composite_indexes(self.properties["indexingPolicy"])
-        _stamp(self.properties)
+        _stamp(self.properties, self._clock)
 
     @property
     def etag(self) -> str:
         """The etag of its properties."""
         return str(self.properties["_etag"])
 
-    def replace(self, properties: Properties, if_match: str | None) -> None:
+    def replace(self, properties: Properties, preconditions: Preconditions) -> None:
         """Change its properties; the partition key and the id cannot be changed.
 
         Raises:
             CosmosError: 400, or 412 when it has another etag.
         """
-        if if_match is not None and not is_etag_current(self.etag, if_match):
-            raise precondition_failed()
+        preconditions.check_write(self.etag)
         if checked_id(properties) != self.id:
             raise bad_request("A container's id cannot be changed.")
         definition = PartitionKeyDefinition.parse(properties.get("partitionKey"))
         if definition != self.items.definition:
             raise bad_request("Document collection partition key cannot be changed.")
+        default_ttl = parse_default_ttl(properties)
         policy = properties.get("indexingPolicy", self.properties["indexingPolicy"])
         self.composite_indexes = parse_composite_indexes(policy)
-        system = {name: value for name, value in self.properties.items() if name.startswith("_")}
-        partition_key = self.properties["partitionKey"]
-        self.properties = {**self.properties, **properties, "partitionKey": partition_key, **system}
-        _stamp(self.properties)
+        self.items.set_default_ttl(default_ttl)
+        kept = {name: value for name, value in self.properties.items() if name != "defaultTtl"}
+        system = {name: value for name, value in kept.items() if name.startswith("_")}
+        self.properties = {**kept, **properties, "partitionKey": kept["partitionKey"], **system}
+        _stamp(self.properties, self._clock)
 
     def partition_key_ranges(self) -> list[Properties]:
         """Return what ``pkranges`` lists: its physical partitions, with the part of the hash space each has."""
@@ -108,10 +125,11 @@ class Container:
 class Database:
     """One database: its properties and its containers."""
 
-    __slots__ = ("_numbers", "containers", "id", "properties", "rid")
+    __slots__ = ("_numbers", "clock", "containers", "id", "properties", "rid")
 
-    def __init__(self, properties: Properties, rid: str) -> None:
+    def __init__(self, properties: Properties, rid: str, clock: Callable[[], float]) -> None:
         self.id = checked_id(properties)
+        self.clock = clock
         self.rid = rid
         self.containers: dict[str, Container] = {}
         self._numbers = itertools.count(1)
@@ -122,7 +140,7 @@ class Database:
             "_colls": "colls/",
             "_users": "users/",
         }
-        _stamp(self.properties)
+        _stamp(self.properties, clock)
 
     @property
     def etag(self) -> str:
@@ -150,11 +168,16 @@ class Database:
 
 
 class Account:
-    """One account: its databases."""
+    """One account: its databases.
 
-    __slots__ = ("_numbers", "databases")
+    Args:
+        clock: Gives the seconds since 1970, by which items expire.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_clock", "_numbers", "databases")
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
         self.databases: dict[str, Database] = {}
         self._numbers = itertools.count(1)
 
@@ -166,7 +189,7 @@ class Account:
         """
         if checked_id(properties) in self.databases:
             raise already_exists()
-        database = Database(properties, database_rid(next(self._numbers)))
+        database = Database(properties, database_rid(next(self._numbers)), self._clock)
         self.databases[database.id] = database
         return database
 
@@ -177,6 +200,6 @@ class Account:
         )
 
 
-def _stamp(properties: Properties) -> None:
+def _stamp(properties: Properties, clock: Callable[[], float]) -> None:
     properties["_etag"] = new_etag()
-    properties["_ts"] = int(time.time())
+    properties["_ts"] = int(clock())

@@ -8,14 +8,7 @@ import math
 import time
 from typing import TYPE_CHECKING, Any
 
-from fastapi_azure_pool.emulator.cosmos.errors import (
-    PARTITION_KEY_MISMATCH,
-    already_exists,
-    bad_request,
-    not_found,
-    precondition_failed,
-    too_large,
-)
+from fastapi_azure_pool.emulator.cosmos.errors import bad_request, too_large
 from fastapi_azure_pool.emulator.cosmos.partitioning import (
     HashRange,
     PartitionKey,
@@ -23,7 +16,9 @@ from fastapi_azure_pool.emulator.cosmos.partitioning import (
     effective_partition_key,
     split_evenly,
 )
-from fastapi_azure_pool.emulator.cosmos.resources import checked_id, item_rid, new_etag
+from fastapi_azure_pool.emulator.cosmos.resources import item_rid, new_etag
+from fastapi_azure_pool.emulator.cosmos.time_to_live import expires_at
+from fastapi_azure_pool.emulator.servicebus.due import DueTimes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,12 +30,33 @@ Item = dict[str, Any]
 
 
 class StoredItem:
-    """One version of an item: the parsed document for queries, and its bytes for reads."""
+    """One version of an item: the parsed document for queries, and its bytes for reads.
 
-    __slots__ = ("body", "document", "etag", "id", "key", "physical", "sequence")
+    Attributes:
+        id: Its name, unique within its partition key.
+        key: Its partition key.
+        sequence: Which item of the container it is, from 1, in the order in which they were created.
+        physical: Where it lies.
+        document: The item with what the service adds.
+        body: The same as JSON.
+        etag: This version's etag.
+        lsn: The log sequence number of the transaction that made this version.
+        modified: When that was, in seconds since 1970.
+    """
+
+    __slots__ = ("body", "document", "etag", "id", "key", "lsn", "modified", "physical", "sequence")
 
     def __init__(
-        self, name: str, key: PartitionKey, sequence: int, physical: PhysicalPartition, document: Item, etag: str
+        self,
+        name: str,
+        key: PartitionKey,
+        sequence: int,
+        physical: PhysicalPartition,
+        document: Item,
+        *,
+        etag: str,
+        lsn: int,
+        modified: float,
     ) -> None:
         self.id = name
         self.key = key
@@ -48,18 +64,29 @@ class StoredItem:
         self.physical = physical
         self.document = document
         self.etag = etag
+        self.lsn = lsn
+        self.modified = modified
         self.body = dump_json(document)
 
 
 class PhysicalPartition:
-    """One partition key range: the items whose keys hash into it, in the order in which they were created."""
+    """One partition key range: the items whose keys hash into it, and how far its log has come.
 
-    __slots__ = ("hash_range", "id", "items", "lsn")
+    Attributes:
+        id: Its name, as ``pkranges`` lists it.
+        hash_range: The part of the hash space that it holds.
+        items: Its items by their sequence, in the order in which they were created.
+        lsn: The number of the last transaction that changed something.
+    """
+
+    __slots__ = ("_changes", "hash_range", "id", "items", "lsn")
 
     def __init__(self, number: int, hash_range: HashRange) -> None:
         self.id = str(number)
         self.hash_range = hash_range
         self.items: dict[int, StoredItem] = {}
+        # the same items, in the order in which they were changed last
+        self._changes: dict[int, StoredItem] = {}
         self.lsn = 1
 
     @property
@@ -67,23 +94,52 @@ class PhysicalPartition:
         """What ``x-ms-session-token`` says after an operation here: the range, and how far its log has come."""
         return f"{self.id}:-1#{self.lsn}"
 
+    def put(self, item: StoredItem) -> None:
+        """Take in a new item, or a new version of one, which keeps its place among the items."""
+        self.items[item.sequence] = item
+        self._changes.pop(item.sequence, None)
+        self._changes[item.sequence] = item
+
+    def remove(self, item: StoredItem) -> None:
+        """Give an item up."""
+        del self.items[item.sequence]
+        del self._changes[item.sequence]
+
+    def changed_since(self, lsn: int) -> list[StoredItem]:
+        """Return the items that were changed after a transaction, in the order of their last changes."""
+        newer = list(itertools.takewhile(lambda item: item.lsn > lsn, reversed(self._changes.values())))
+        newer.reverse()
+        return newer
+
 
 class ItemStore:
-    """The items of one container; every operation is one step, with nothing awaited inside.
+    """The items of one container: where each is found, and the steps of which transactions are made.
 
     Args:
         definition: The container's partition key.
         rid: The container's resource id.
         self_link: The container's ``_self``.
         partition_count: How many physical partitions there are.
+        clock: Gives the seconds since 1970.
     """
 
-    def __init__(self, definition: PartitionKeyDefinition, *, rid: str, self_link: str, partition_count: int) -> None:
+    def __init__(
+        self,
+        definition: PartitionKeyDefinition,
+        *,
+        rid: str,
+        self_link: str,
+        partition_count: int,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self.definition = definition
         self._rid = rid
         self._self_link = self_link
+        self._clock = clock
         self._sequence = itertools.count(1)
         self._logical: dict[PartitionKey, dict[str, StoredItem]] = {}
+        self._default_ttl: int | None = None
+        self._due: DueTimes[StoredItem] = DueTimes()
         self.partitions = [
             PhysicalPartition(number, hash_range) for number, hash_range in enumerate(split_evenly(partition_count))
         ]
@@ -107,116 +163,73 @@ class ItemStore:
         items = self._logical.get(key)
         return iter(()) if items is None else iter(sorted(items.values(), key=_sequence))
 
-    def read(self, key: PartitionKey, name: str) -> StoredItem:
-        """Return an item.
-
-        Raises:
-            CosmosError: 404.
-        """
-        item = self._find(key, name)
-        if item is None:
-            raise not_found()
-        return item
-
-    def create(self, document: Item, key: PartitionKey) -> StoredItem:
-        """Store a new item.
-
-        Raises:
-            CosmosError: 400 when its key is not this one or its id is invalid, 409 when the id is taken, 413.
-        """
-        name = self._checked(document, key)
-        if self._find(key, name) is not None:
-            raise already_exists()
-        return self._store(name, key, document, None)
-
-    def upsert(self, document: Item, key: PartitionKey, if_match: str | None) -> tuple[StoredItem, bool]:
-        """Store an item whether or not it is there, and say whether it is new.
-
-        Raises:
-            CosmosError: As create, and 412 when it is there with another etag.
-        """
-        name = self._checked(document, key)
-        existing = self._find(key, name)
-        if existing is not None:
-            _check_etag(existing, if_match)
-        return self._store(name, key, document, existing), existing is None
-
-    def replace(self, name: str, document: Item, key: PartitionKey, if_match: str | None) -> StoredItem:
-        """Store an item in the place of the one of this name; its id may change, its partition key may not.
-
-        Raises:
-            CosmosError: As create, 404, and 412 when it has another etag.
-        """
-        existing = self.read(key, name)
-        new_name = self._checked(document, key)
-        _check_etag(existing, if_match)
-        if new_name != name and self._find(key, new_name) is not None:
-            raise already_exists()
-        return self._store(new_name, key, document, existing)
-
-    def modify(
-        self, name: str, key: PartitionKey, modification: Callable[[Item], Item], if_match: str | None
-    ) -> StoredItem:
-        """Store what a function makes of an item's document; it must not change the one it is given.
-
-        Raises:
-            CosmosError: As replace.
-        """
-        existing = self.read(key, name)
-        _check_etag(existing, if_match)
-        return self.replace(name, modification(existing.document), key, None)
-
-    def delete(self, name: str, key: PartitionKey, if_match: str | None) -> StoredItem:
-        """Remove an item and return it.
-
-        Raises:
-            CosmosError: 404, and 412 when it has another etag.
-        """
-        existing = self.read(key, name)
-        _check_etag(existing, if_match)
-        self._remove(existing)
-        existing.physical.lsn += 1
-        return existing
-
-    def _find(self, key: PartitionKey, name: str) -> StoredItem | None:
+    def find(self, key: PartitionKey, name: str) -> StoredItem | None:
+        """Return an item, or None."""
         items = self._logical.get(key)
         return None if items is None else items.get(name)
 
-    def _checked(self, document: Item, key: PartitionKey) -> str:
-        name = checked_id(document)
-        if self.definition.extract(document) != key:
-            message = "PartitionKey extracted from document doesn't match the one specified in the header."
-            raise bad_request(message, substatus=PARTITION_KEY_MISMATCH)
-        return name
+    def version(
+        self, name: str, key: PartitionKey, document: Item, previous: StoredItem | None, *, lsn: int
+    ) -> StoredItem:
+        """Return the next version of an item, or a new item's first, with what the service adds; it is not stored yet.
 
-    def _store(self, name: str, key: PartitionKey, document: Item, existing: StoredItem | None) -> StoredItem:
-        physical = self.partition_of(key) if existing is None else existing.physical
-        sequence = next(self._sequence) if existing is None else existing.sequence
+        Raises:
+            CosmosError: 413, it is too large.
+        """
+        physical = self.partition_of(key) if previous is None else previous.physical
+        sequence = next(self._sequence) if previous is None else previous.sequence
         etag = new_etag()
         rid = item_rid(self._rid, sequence)
+        modified = self._clock()
         stamped = document | {
             "_rid": rid,
             "_self": f"{self._self_link}docs/{rid}/",
             "_etag": etag,
             "_attachments": "attachments/",
-            "_ts": int(time.time()),
+            "_ts": int(modified),
         }
-        item = StoredItem(name, key, sequence, physical, stamped, etag)
+        item = StoredItem(name, key, sequence, physical, stamped, etag=etag, lsn=lsn, modified=modified)
         if len(item.body) > MAX_ITEM_BYTES:
             raise too_large()
-        if existing is not None and existing.id != name:
-            self._remove(existing)
-        self._logical.setdefault(key, {})[name] = item
-        physical.items[sequence] = item
-        physical.lsn += 1
         return item
 
-    def _remove(self, item: StoredItem) -> None:
+    def put(self, item: StoredItem, previous: StoredItem | None) -> None:
+        """Store a version, in the place of the previous one when there is one."""
+        if previous is not None:
+            self._due.discard(previous)
+            if previous.id != item.id:
+                del self._logical[item.key][previous.id]
+        self._logical.setdefault(item.key, {})[item.id] = item
+        item.physical.put(item)
+        self._schedule(item)
+
+    def remove(self, item: StoredItem) -> None:
+        """Give up an item that is stored."""
+        self._due.discard(item)
         items = self._logical[item.key]
         del items[item.id]
         if not items:
             del self._logical[item.key]
-        del item.physical.items[item.sequence]
+        item.physical.remove(item)
+
+    def set_default_ttl(self, default_ttl: int | None) -> None:
+        """Let items expire from now on as the container's ``defaultTtl`` says, those too that are there already."""
+        self._default_ttl = default_ttl
+        self._due = DueTimes()
+        for partition in self.partitions:
+            for item in partition.items.values():
+                self._schedule(item)
+
+    def expire(self) -> None:
+        """Remove the items whose time has passed; without it, they would be found still."""
+        for item in self._due.pop_due(self._clock()):
+            self.remove(item)
+            item.physical.lsn += 1
+
+    def _schedule(self, item: StoredItem) -> None:
+        when = expires_at(item.document, item.modified, self._default_ttl)
+        if when < math.inf:
+            self._due.add(when, item)
 
 
 def dump_json(value: object) -> bytes:
@@ -257,11 +270,6 @@ def parse_object(text: bytes) -> Item:
     return value
 
 
-def is_etag_current(etag: str, condition: str) -> bool:
-    """Say whether an ``if-match`` or ``if-none-match`` header names this etag; quotes are optional in it."""
-    return condition in {"*", etag, etag.strip('"')}
-
-
 def _refuse_constant(name: str) -> object:
     raise ValueError(name)  # NaN and Infinity are Python's, not JSON's
 
@@ -271,11 +279,6 @@ def _finite(text: str) -> float:
     if math.isinf(number):
         raise ValueError(text)
     return number
-
-
-def _check_etag(item: StoredItem, if_match: str | None) -> None:
-    if if_match is not None and not is_etag_current(item.etag, if_match):
-        raise precondition_failed()
 
 
 def _sequence(item: StoredItem) -> int:

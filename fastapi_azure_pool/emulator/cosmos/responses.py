@@ -31,7 +31,6 @@ def cosmos_response(
     *,
     charge: str = READ_CHARGE,
     etag: str | None = None,
-    session_token: str | None = None,
     headers: dict[str, str] | None = None,
 ) -> Response:
     """Return an answer with the headers that Azure's gateway sends."""
@@ -41,8 +40,6 @@ def cosmos_response(
         "x-ms-gatewayversion": _SERVICE_VERSION,
         "x-ms-request-charge": charge,
     }
-    if session_token is not None:
-        all_headers["x-ms-session-token"] = session_token
     if etag is not None:
         all_headers["etag"] = etag
     if headers is not None:
@@ -65,24 +62,34 @@ def feed_response(
     *,
     charge: str = QUERY_CHARGE,
     etag: str | None = None,
-    session_token: str | None = None,
     continuation: str | None = None,
+    headers: dict[str, str] | None = None,
 ) -> Response:
     """Return a list of resources, which stands under the name of their kind."""
     rows = list(rows)
     body = b'{"_rid":"%s","%s":[%s],"_count":%d}' % (rid.encode(), name.encode(), b",".join(rows), len(rows))
-    headers = {"x-ms-item-count": str(len(rows))}
+    all_headers = {"x-ms-item-count": str(len(rows))}
     if continuation is not None:
-        headers["x-ms-continuation"] = continuation
-    return cosmos_response(request, body, charge=charge, etag=etag, session_token=session_token, headers=headers)
+        all_headers["x-ms-continuation"] = continuation
+    if headers is not None:
+        all_headers |= headers
+    return cosmos_response(request, body, charge=charge, etag=etag, headers=all_headers)
 
 
-def error_response(request: HttpRequest, error: CosmosError, *, retry_after: float | None = None) -> Response:
+def error_response(
+    request: HttpRequest,
+    error: CosmosError,
+    *,
+    retry_after: float | None = None,
+    headers: dict[str, str] | None = None,
+) -> Response:
     """Return a refusal."""
-    headers = {"x-ms-substatus": str(error.substatus)}
+    all_headers = {"x-ms-substatus": str(error.substatus)}
     if retry_after is not None:
-        headers["x-ms-retry-after-ms"] = str(round(retry_after * 1000))
-    return cosmos_response(request, error.body(activity_id(request)), error.status, charge="0", headers=headers)
+        all_headers["x-ms-retry-after-ms"] = str(round(retry_after * 1000))
+    if headers is not None:
+        all_headers |= headers
+    return cosmos_response(request, error.body(activity_id(request)), error.status, charge="0", headers=all_headers)
 
 
 def activity_id(request: HttpRequest) -> str:

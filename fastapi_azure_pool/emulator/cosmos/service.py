@@ -18,9 +18,9 @@ from fastapi_azure_pool.emulator.cosmos.errors import (
     not_found,
     not_supported,
     owner_not_found,
-    precondition_failed,
 )
-from fastapi_azure_pool.emulator.cosmos.items import MAX_ITEM_BYTES, dump_json, is_etag_current, parse_object
+from fastapi_azure_pool.emulator.cosmos.items import MAX_ITEM_BYTES, dump_json, parse_object
+from fastapi_azure_pool.emulator.cosmos.preconditions import Preconditions
 from fastapi_azure_pool.emulator.cosmos.responses import (
     WRITE_CHARGE,
     cosmos_response,
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from fastapi_azure_pool.emulator.faults import Delivery, Faults
 
 _REGION = "Loopback"
+_PARTITION_KEY_DELETE = "partitionkeydelete"
 _RID_OF_DATABASE = re.compile(r"[A-Za-z0-9+-]{6}==\Z")
 
 
@@ -96,6 +97,10 @@ class CosmosService(HttpService):
             raise owner_not_found()
         if kinds[2] == "pkranges":
             return _partition_key_ranges(request, container)
+        if kinds[2] == "operations":
+            if segments[5] != _PARTITION_KEY_DELETE:
+                raise bad_request("The request path is not that of a resource.")
+            return self._documents.delete_partition_key(request, container)
         return (
             self._documents.feed(request, container)
             if is_feed
@@ -105,6 +110,9 @@ class CosmosService(HttpService):
     def _authorize(self, request: HttpRequest, segments: list[str], *, is_feed: bool) -> None:
         resource_type = "" if not segments else segments[-1 if is_feed else -2]
         parts = segments[:-1] if is_feed else segments
+        if parts[4:] == ["operations", _PARTITION_KEY_DELETE]:
+            # signed as an operation on the container
+            resource_type, parts = "colls", parts[:4]
         link = "/".join(parts)
         if len(parts) > 1 and _RID_OF_DATABASE.match(parts[1]) and parts[1] not in self._account.databases:
             # addressed by resource ids: the signature covers the last one alone, in lower case
@@ -144,7 +152,7 @@ class CosmosService(HttpService):
             raise not_found()
         if request.method == "GET":
             return resource_response(request, database.properties)
-        _check_etag(request, database.etag)
+        Preconditions.of(request.headers).check_write(database.etag)
         del self._account.databases[database.id]
         return cosmos_response(request, status=204, charge=WRITE_CHARGE)
 
@@ -167,6 +175,7 @@ _METHODS: dict[tuple[tuple[str, ...], bool], tuple[str, ...]] = {
     (("dbs", "colls", "docs"), True): ("GET", "POST"),
     (("dbs", "colls", "docs"), False): ("GET", "PUT", "PATCH", "DELETE"),
     (("dbs", "colls", "pkranges"), True): ("GET",),
+    (("dbs", "colls", "operations"), False): ("POST",),
     (("offers",), True): ("GET", "POST"),
 }
 
@@ -197,9 +206,9 @@ def _container(request: HttpRequest, database: Database, name: str) -> Response:
     if request.method == "GET":
         return resource_response(request, container.properties)
     if request.method == "PUT":
-        container.replace(parse_object(request.body), request.headers.get("if-match"))
+        container.replace(parse_object(request.body), Preconditions.of(request.headers))
         return resource_response(request, container.properties, charge=WRITE_CHARGE)
-    _check_etag(request, container.etag)
+    Preconditions.of(request.headers).check_write(container.etag)
     del database.containers[container.id]
     return cosmos_response(request, status=204, charge=WRITE_CHARGE)
 
@@ -222,9 +231,3 @@ def _listed(
 def _refuse_query(request: HttpRequest) -> None:
     if request.headers.get("x-ms-documentdb-isquery", "").lower() == "true":
         raise not_supported("A query over databases or containers")
-
-
-def _check_etag(request: HttpRequest, etag: str) -> None:
-    condition = request.headers.get("if-match")
-    if condition is not None and not is_etag_current(etag, condition):
-        raise precondition_failed()
