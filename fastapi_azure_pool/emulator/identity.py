@@ -1,4 +1,4 @@
-"""The managed-identity token endpoint, as App Service and as a virtual machine's metadata service (IMDS) offer it."""
+"""The token endpoints: App Service's and a virtual machine's (IMDS), for managed identities, and Entra ID's, for workloads."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from urllib.parse import parse_qsl, urlsplit
 
 from starlette.responses import JSONResponse, Response
 
+from fastapi_azure_pool.emulator.entra import EntraError, check_token_request, is_token_path, parameters_of
 from fastapi_azure_pool.emulator.http_service import HttpRequest, HttpService
 from fastapi_azure_pool.emulator.tokens import (
     SYSTEM_ASSIGNED_CLIENT_ID,
     TENANT_ID,
-    TOKEN_LIFETIME_SECONDS,
     TokenIssuer,
 )
 
@@ -53,7 +53,7 @@ _IDENTITY_HEADER = "identity-header-of-the-emulator"
 
 _MAX_REMEMBERED = 1_000
 
-Form = Literal["app service", "imds"]
+Form = Literal["app service", "imds", "entra"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class TokenRequest:
 
 
 class IdentityService(HttpService):
-    """Serves both forms of the token endpoint on one port.
+    """Serves all forms of the token endpoint; Entra ID's on a port of its own, since that one is over TLS.
 
     Sources: "How to use managed identities for App Service and Azure Functions", REST endpoint reference; "How to use
     managed identities for Azure resources on an Azure VM to acquire an access token", with its error table.
@@ -84,9 +84,11 @@ class IdentityService(HttpService):
         form = _form(request.path)
         if form is None:
             return JSONResponse({"error": "not_found", "error_description": "No such endpoint"}, 404)
+        if form == "entra":
+            return self._answer_entra(request)
         if request.method != "GET":
             return self._refuse(request, form, 405, "invalid_request", "Only GET is allowed")
-        query = dict(parse_qsl(request.query_string.decode("latin-1")))
+        query = _parameters(request, form)
         if form == "imds":
             if request.headers.get("metadata", "").lower() != "true":
                 return self._refuse(request, form, 400, "bad_request_102", "Required metadata header not specified")
@@ -105,10 +107,7 @@ class IdentityService(HttpService):
             return self._refuse(request, form, 400, "invalid_request", "Required query variable 'resource' is missing")
         if not _is_known_resource(resource):
             # azure-cosmos looks for this code and falls back to https://cosmos.azure.com
-            message = (
-                f"AADSTS500011: The resource principal named {resource} was not found in the tenant named {TENANT_ID}."
-            )
-            return self._refuse(request, form, 400, "invalid_resource", message)
+            return self._refuse(request, form, 400, "invalid_resource", f"AADSTS500011: {_not_found(resource)}")
         client_id = _client_id(query) or SYSTEM_ASSIGNED_CLIENT_ID
         self._remember(form, query, 200)
         return JSONResponse(self._token(form, resource, client_id))
@@ -125,28 +124,60 @@ class IdentityService(HttpService):
             response.headers["retry-after"] = str(math.ceil(delivery.retry_after))
         return response
 
+    def _answer_entra(self, request: HttpRequest) -> Response:
+        fields = _parameters(request, "entra")
+        try:
+            if request.method != "POST":
+                raise EntraError(405, "invalid_request", 900561, "The endpoint only accepts POST requests.")
+            check_token_request(request.path, fields, self._issuer)
+            if not _is_known_resource(fields["resource"]):
+                raise EntraError(400, "invalid_resource", 500011, _not_found(fields["resource"]))
+        except EntraError as error:
+            return self._refuse(
+                request, "entra", error.status, error.error, f"AADSTS{error.code}: {error.message}", error.code
+            )
+        self._remember("entra", fields, 200)
+        lifetime = int(self._issuer.lifetime_seconds)
+        token: dict[str, object] = {
+            "token_type": "Bearer",
+            "expires_in": lifetime,
+            "ext_expires_in": lifetime,
+            "access_token": self._issuer.issue(fields["resource"], client_id=fields["client_id"]),
+        }
+        if self._issuer.refresh_in_seconds is not None:
+            token["refresh_in"] = math.ceil(self._issuer.refresh_in_seconds)
+        return JSONResponse(token)
+
     def _token(self, form: Form, resource: str, client_id: str) -> dict[str, str]:
         now = int(time.time())
+        lifetime = int(self._issuer.lifetime_seconds)
         token = {
             "access_token": self._issuer.issue(resource, client_id=client_id),
             "client_id": client_id,
-            "expires_on": str(now + TOKEN_LIFETIME_SECONDS),
+            "expires_on": str(now + lifetime),
             "resource": resource,
             "token_type": "Bearer",
         }
         if form == "imds":
             token |= {
-                "expires_in": str(TOKEN_LIFETIME_SECONDS),
-                "ext_expires_in": str(TOKEN_LIFETIME_SECONDS),
+                "expires_in": str(lifetime),
+                "ext_expires_in": str(lifetime),
                 "not_before": str(now),
             }
+        if self._issuer.refresh_in_seconds is not None:
+            token["refresh_in"] = str(math.ceil(self._issuer.refresh_in_seconds))
         return token
 
-    def _refuse(self, request: HttpRequest, form: Form, status: int, error: str, message: str) -> Response:
-        self._remember(form, dict(parse_qsl(request.query_string.decode("latin-1"))), status)
+    def _refuse(
+        self, request: HttpRequest, form: Form, status: int, error: str, message: str, code: int | None = None
+    ) -> Response:
+        self._remember(form, _parameters(request, form), status)
         if form == "app service":
             return JSONResponse({"statusCode": status, "message": f"{error}: {message}"}, status)
-        return JSONResponse({"error": error, "error_description": message}, status)
+        body: dict[str, object] = {"error": error, "error_description": message}
+        if code is not None:
+            body["error_codes"] = [code]
+        return JSONResponse(body, status)
 
     def _remember(self, form: Form, query: dict[str, str], status: int) -> None:
         self.token_requests.append(TokenRequest(form, query.get("resource"), _client_id(query), status))
@@ -156,7 +187,19 @@ def _form(path: str) -> Form | None:
     path = path.rstrip("/")
     if path == APP_SERVICE_PATH:
         return "app service"
+    if is_token_path(path):
+        return "entra"
     return "imds" if path == IMDS_PATH else None
+
+
+def _parameters(request: HttpRequest, form: Form) -> dict[str, str]:
+    if form == "entra":
+        return parameters_of(request.body)
+    return dict(parse_qsl(request.query_string.decode("latin-1")))
+
+
+def _not_found(resource: str) -> str:
+    return f"The resource principal named {resource} was not found in the tenant named {TENANT_ID}."
 
 
 def _client_id(query: dict[str, str]) -> str | None:

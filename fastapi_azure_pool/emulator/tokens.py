@@ -18,6 +18,10 @@ TOKEN_LIFETIME_SECONDS = 24 * 60 * 60
 # The services sign with RSA; only this emulator reads its tokens, so a keyed hash serves and starts at once.
 _ALGORITHM = "HS256"
 
+# What a cluster's token names as its reader ("Workload identity federation").
+_EXCHANGE_AUDIENCE = "api://AzureADTokenExchange"
+_FEDERATED_LIFETIME_SECONDS = 60 * 60
+
 _MAX_VERIFIED = 1_000
 
 
@@ -26,11 +30,23 @@ class InvalidToken(Exception):
 
 
 class TokenIssuer:
-    """Signs and verifies the tokens of one emulator, with a key of its own."""
+    """Signs and verifies the tokens of one emulator, with a key of its own.
+
+    Attributes:
+        lifetime_seconds: For how many seconds new tokens are good.
+        refresh_in_seconds: After how many their holders are told to ask for the next one; None to tell them nothing.
+    """
 
     def __init__(self) -> None:
+        self.lifetime_seconds: float = TOKEN_LIFETIME_SECONDS
+        self.refresh_in_seconds: float | None = None
         self._key = secrets.token_bytes(32)
         self._verified: dict[str, tuple[str, float]] = {}
+
+    def set_lifetime(self, seconds: float | None, refresh_in: float | None) -> None:
+        """Set both for tokens from now on; None for the default."""
+        self.lifetime_seconds = TOKEN_LIFETIME_SECONDS if seconds is None else seconds
+        self.refresh_in_seconds = refresh_in
 
     def issue(self, audience: str, *, client_id: str = SYSTEM_ASSIGNED_CLIENT_ID, lifetime: float | None = None) -> str:
         """Return a signed token for an audience.
@@ -38,7 +54,7 @@ class TokenIssuer:
         Args:
             audience: The resource that it is for, such as ``https://cosmos.azure.com``.
             client_id: Whose token it is.
-            lifetime: For how many seconds it is good, default 24 hours; negative for one that has expired.
+            lifetime: For how many seconds it is good, default ``lifetime_seconds``; negative for one that has expired.
         """
         now = int(time.time())
         claims = {
@@ -46,7 +62,7 @@ class TokenIssuer:
             "iss": f"https://sts.windows.net/{TENANT_ID}/",
             "iat": now,
             "nbf": now,
-            "exp": now + int(TOKEN_LIFETIME_SECONDS if lifetime is None else lifetime),
+            "exp": now + int(self.lifetime_seconds if lifetime is None else lifetime),
             "appid": client_id,
             "oid": str(uuid.uuid5(uuid.NAMESPACE_OID, client_id)),
             "sub": str(uuid.uuid5(uuid.NAMESPACE_OID, client_id)),
@@ -56,6 +72,31 @@ class TokenIssuer:
             "ver": "1.0",
         }
         return jwt.encode(claims, self._key, algorithm=_ALGORITHM)
+
+    def issue_federated(self, *, lifetime: float | None = None) -> str:
+        """Return a token of the workload's own cluster, which Entra ID takes for its proof of identity.
+
+        Args:
+            lifetime: For how many seconds it is good, default an hour; negative for one that has expired.
+        """
+        now = int(time.time())
+        claims = {
+            "aud": _EXCHANGE_AUDIENCE,
+            "iss": "https://cluster.emulator.invalid/",
+            "iat": now,
+            "exp": now + int(_FEDERATED_LIFETIME_SECONDS if lifetime is None else lifetime),
+            "sub": "system:serviceaccount:default:workload",
+        }
+        return jwt.encode(claims, self._key, algorithm=_ALGORITHM)
+
+    def verify_federated(self, token: str) -> None:
+        """Check the signature, the expiry and the audience of what a workload sends to Entra ID.
+
+        Raises:
+            InvalidToken: One of them is not good.
+        """
+        if self.verify(token) != _EXCHANGE_AUDIENCE:
+            raise InvalidToken(f"The audience must be {_EXCHANGE_AUDIENCE}")
 
     def verify(self, token: str) -> str:
         """Return the audience of a token whose signature and expiry are good.
