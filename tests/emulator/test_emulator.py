@@ -174,9 +174,12 @@ async def test_environment_has_what_applications_and_credentials_look_for(azure:
     assert azure.environment == {
         "AZURE_COSMOS_ENDPOINT": azure.cosmos_endpoint,
         "AZURE_COSMOS_KEY": azure.cosmos_key,
+        "AZURE_EVENTGRID_KEY": azure.eventgrid_key,
         "AZURE_EVENTHUB_CONNECTION_STRING": azure.eventhub_connection_string,
         "AZURE_POD_IDENTITY_AUTHORITY_HOST": identity,
         "AZURE_SERVICEBUS_CONNECTION_STRING": azure.servicebus_connection_string,
+        "AZURE_STORAGE_BLOB_ENDPOINT": azure.blob_endpoint,
+        "AZURE_STORAGE_CONNECTION_STRING": azure.blob_connection_string,
         "AZURE_TOKEN_CREDENTIALS": "ManagedIdentityCredential",
         "IDENTITY_ENDPOINT": f"{identity}/msi/token",
         "IDENTITY_HEADER": azure.identity_header,
@@ -199,8 +202,8 @@ async def test_connections_and_requests_are_counted(azure: Emulator, orders: Con
     assert azure.connections("identity").accepted == azure.identity_requests.total == 0
     azure.cosmos_requests.clear()
     assert azure.cosmos_requests.total == azure.cosmos_requests.count() == 0
-    with pytest.raises(ValueError, match="service='blob' is unknown: write one of cosmos, identity"):
-        azure.connections("blob")
+    with pytest.raises(ValueError, match="service='table' is unknown: write one of cosmos, identity"):
+        azure.connections("table")
 
 
 def test_request_log_is_bounded() -> None:

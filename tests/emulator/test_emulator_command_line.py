@@ -37,6 +37,8 @@ async def test_it_tells_how_to_connect_and_stops_at_an_interrupt() -> None:
         "2",
         "--amqp-port",
         "0",
+        "--eventgrid-port",
+        "0",
         "--eventhub",
         "events:2",
         "--queue",
@@ -110,6 +112,7 @@ def test_https_and_a_key_can_be_chosen(monkeypatch: pytest.MonkeyPatch, capsys: 
     """--tls and --cosmos-key show in what it prints."""
     monkeypatch.setattr(asyncio, "run", run_interrupted)
     options = ["--tls", "--cosmos-key", "a2V5", "--cosmos-port", "0", "--identity-port", "0", "--amqp-port", "0"]
+    options += ["--eventgrid-port", "0"]
     assert command_line.main([*options, "--container", "shop/orders:/id"]) == 0
     printed = capsys.readouterr().out
     assert "export AZURE_COSMOS_ENDPOINT=https://127.0.0.1:" in printed
