@@ -4,10 +4,11 @@ VENV ?= .venv
 LOCK ?= requirements/dev.txt
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+JUDGES := tests/judges/node_modules/.installed
 UV_COMPILE := uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock"
 
-.PHONY: help demo emulator test lint format docs bench lock clean
+.PHONY: help demo emulator test judges lint format docs bench lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -29,7 +30,7 @@ emulator: $(INSTALLED)  ## run the local emulator alone; OPTIONS="--tls" for cre
 # Half of the tests' time is waiting for sockets and processes: one half of them runs beside the other, and is shown after it.
 BESIDE := tests/clients tests/example_app tests/sending
 
-test: $(INSTALLED)  ## run every test, and hold the branch coverage to its bounds
+test: $(INSTALLED) $(JUDGES)  ## run every test, and hold the branch coverage to its bounds
 	@$(BIN)/coverage erase
 	@$(BIN)/python -X dev -m coverage run --parallel-mode -m pytest $(BESIDE) >.beside.log 2>&1 & beside=$$!; \
 	$(BIN)/python -X dev -m coverage run --parallel-mode -m pytest tests $(BESIDE:%=--ignore=%); others=$$?; \
@@ -37,6 +38,12 @@ test: $(INSTALLED)  ## run every test, and hold the branch coverage to its bound
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --include='fastapi_azure_pool/pool/*' --fail-under=100
 	$(BIN)/coverage report --fail-under=90
+
+# Installed once, whatever the virtual environment: they are plain JavaScript.
+$(JUDGES): tests/judges/package-lock.json | $(INSTALLED)
+	$(BIN)/python -m tests.judges.installing
+
+judges: $(JUDGES)  ## install the servers of others against which the tests run as well
 
 lint: $(VENV)/.bench  ## check format, style, types and that the documentation builds
 	$(BIN)/ruff format --check .
@@ -64,4 +71,4 @@ lock:  ## renew requirements/*.txt (needs uv on the path)
 	$(UV_COMPILE) requirements/lowest.in --extra dev --resolution lowest-direct --output-file requirements/lowest.txt
 
 clean:  ## remove what the targets made
-	rm -rf .venv .venv-* .coverage .coverage.* .beside.log .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist site
+	rm -rf .venv .venv-* tests/judges/node_modules .coverage .coverage.* .beside.log .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist site

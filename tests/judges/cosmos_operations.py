@@ -1,0 +1,228 @@
+"""What a Cosmos DB account is asked through the official SDK, to see whether two servers answer alike.
+
+Each operation meets a container of its own with the items of ITEMS, and its outcome is one line of text: what came, without what
+the service adds (names that begin with "_"), or the status of the SDK's error.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from azure.core import MatchConditions
+from azure.core.exceptions import AzureError
+from azure.cosmos import PartitionKey
+from azure.cosmos.aio import CosmosClient
+from azure.cosmos.exceptions import CosmosHttpResponseError
+
+if TYPE_CHECKING:
+    from azure.cosmos.aio import ContainerProxy, DatabaseProxy
+
+    from tests.judges.servers import CosmosServer
+
+ITEMS: tuple[dict[str, Any], ...] = (
+    {"id": "1", "customer_id": "ada", "total": 3, "city": "Oslo", "tags": ["a", "b"], "open": True},
+    {"id": "2", "customer_id": "ada", "total": 1.5, "city": "Bergen", "tags": [], "open": False, "note": None},
+    {"id": "3", "customer_id": "bob", "total": 7, "city": "Oslo", "address": {"zip": "0150", "lines": ["x", "y"]}},
+    {"id": "4", "customer_id": "bob", "total": "many", "city": "oslo"},
+    {"id": "5", "customer_id": "cleo", "city": "Århus 🎉"},
+)
+
+Operation = Callable[["ContainerProxy"], Awaitable[Any]]
+
+
+async def outcomes(server: CosmosServer) -> dict[str, str]:
+    """Have a server do everything, and return what came of each operation by its name."""
+    async with CosmosClient(server.endpoint, server.key, retry_total=0, **server.client_options) as client:
+        database = await client.create_database("judged")
+        found = {name: await _outcome(database, operation) for name, operation in OPERATIONS.items()}
+        await client.delete_database("judged")
+        return found
+
+
+async def _outcome(database: DatabaseProxy, operation: Operation) -> str:
+    container = await database.create_container("items", PartitionKey("/customer_id"))
+    for item in ITEMS:
+        await container.create_item(item)
+    try:
+        return _text(await operation(container))
+    except CosmosHttpResponseError as error:
+        return f"{error.status_code}/{error.sub_status}" if error.sub_status else str(error.status_code)
+    except AzureError as error:
+        return type(error).__name__
+    finally:
+        await database.delete_container("items")
+
+
+def _text(value: Any) -> str:
+    return json.dumps(_without_system_properties(value), ensure_ascii=False, sort_keys=True)
+
+
+def _without_system_properties(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_system_properties(one) for name, one in value.items() if not name.startswith("_")}
+    return [_without_system_properties(one) for one in value] if isinstance(value, list) else value
+
+
+def query(text: str, *, key: str | None = None, **parameters: Any) -> Operation:
+    """Return an operation that asks a query, across partition keys or, given one, only there, and gives its rows."""
+
+    async def ask(container: ContainerProxy) -> list[Any]:
+        named = [{"name": f"@{name}", "value": value} for name, value in parameters.items()]
+        options: dict[str, Any] = {"parameters": named} | ({} if key is None else {"partition_key": key})
+        return [row async for row in container.query_items(text, **options)]
+
+    return ask
+
+
+def value(expression: str) -> Operation:
+    """Return an operation that asks for an expression's value for the item 1."""
+    return query(f"SELECT VALUE {expression} FROM c WHERE c.id = '1'")
+
+
+def patch(*operations: dict[str, Any]) -> Operation:
+    """Return an operation that patches the item 1 and gives what it has become."""
+    return lambda container: container.patch_item("1", "ada", list(operations))
+
+
+async def _write_under_an_old_etag(container: ContainerProxy) -> Any:
+    item = await container.read_item("1", "ada")
+    await container.replace_item("1", {**item, "total": 4})
+    stale = {"etag": item["_etag"], "match_condition": MatchConditions.IfNotModified}
+    return await container.replace_item("1", {**item, "total": 5}, **stale)
+
+
+async def _delete_under_an_old_etag(container: ContainerProxy) -> Any:
+    item = await container.read_item("1", "ada")
+    await container.replace_item("1", {**item, "total": 4})
+    return await container.delete_item("1", "ada", etag=item["_etag"], match_condition=MatchConditions.IfNotModified)
+
+
+async def _write_under_the_current_etag(container: ContainerProxy) -> Any:
+    item = await container.read_item("1", "ada")
+    current = {"etag": item["_etag"], "match_condition": MatchConditions.IfNotModified}
+    return await container.replace_item("1", {**item, "total": 5}, **current)
+
+
+async def _same_id_for_another_key(container: ContainerProxy) -> Any:
+    await container.create_item({"id": "1", "customer_id": "bob", "total": 0})
+    return [await container.read_item("1", "ada"), await container.read_item("1", "bob")]
+
+
+async def _deleted(container: ContainerProxy) -> Any:
+    await container.delete_item("1", "ada")
+    return await container.read_item("1", "ada")
+
+
+async def _pages(container: ContainerProxy) -> list[list[str]]:
+    pages = container.query_items("SELECT * FROM c WHERE c.customer_id = 'ada'", max_item_count=1).by_page()
+    return [[item["id"] async for item in page] async for page in pages]
+
+
+async def _everything(container: ContainerProxy) -> list[str]:
+    return sorted([item["id"] async for item in container.read_all_items()])
+
+
+async def _system_properties(container: ContainerProxy) -> list[str]:
+    item = await container.read_item("1", "ada")
+    return [f"{name[1:]}: {type(item[name]).__name__}" for name in sorted(item) if name.startswith("_")]
+
+
+async def _etag_is_quoted(container: ContainerProxy) -> bool:
+    etag: str = (await container.read_item("1", "ada"))["_etag"]
+    return etag.startswith('"')
+
+
+async def _key_of_none(container: ContainerProxy) -> Any:
+    await container.create_item({"id": "6", "customer_id": None})
+    return await container.read_item("6", None)
+
+
+async def _missing_key(container: ContainerProxy) -> Any:
+    return await container.create_item({"id": "6", "total": 1})
+
+
+async def _properties(container: ContainerProxy) -> Any:
+    properties = await container.read()
+    return {name: properties.get(name) for name in ("id", "partitionKey")}
+
+
+OPERATIONS: dict[str, Operation] = {
+    "create an item": lambda items: items.create_item({"id": "6", "customer_id": "ada", "deep": {"a": [1, {}]}}),
+    "create an item that is there": lambda items: items.create_item(ITEMS[0]),
+    "create an item without the key's property": _missing_key,
+    "create an item with an id of 255 characters": lambda items: items.create_item(
+        {"id": "x" * 255, "customer_id": "a"}
+    ),
+    "create an item with an id of 256 characters": lambda items: items.create_item(
+        {"id": "x" * 256, "customer_id": "a"}
+    ),
+    "create an item with an empty id": lambda items: items.create_item({"id": "", "customer_id": "ada"}),
+    "read an item": lambda items: items.read_item("1", "ada"),
+    "read an item with Unicode": lambda items: items.read_item("5", "cleo"),
+    "read an item that is not there": lambda items: items.read_item("none", "ada"),
+    "read an item with another item's key": lambda items: items.read_item("1", "bob"),
+    "read an item of the key null": _key_of_none,
+    "read a deleted item": _deleted,
+    "read the same id with two keys": _same_id_for_another_key,
+    "read every item": _everything,
+    "replace an item": lambda items: items.replace_item("1", {"id": "1", "customer_id": "ada", "total": 4}),
+    "replace an item that is not there": lambda items: items.replace_item("none", {"id": "none", "customer_id": "ada"}),
+    "replace an item under an old etag": _write_under_an_old_etag,
+    "replace an item under its etag": _write_under_the_current_etag,
+    "replace an item with another id": lambda items: items.replace_item("1", {"id": "9", "customer_id": "ada"}),
+    "upsert an item that is there": lambda items: items.upsert_item({"id": "1", "customer_id": "ada", "total": 9}),
+    "upsert an item that is not there": lambda items: items.upsert_item({"id": "9", "customer_id": "ada"}),
+    "delete an item that is not there": lambda items: items.delete_item("none", "ada"),
+    "delete an item under an old etag": _delete_under_an_old_etag,
+    "system properties of an item": _system_properties,
+    "the etag is in quotes": _etag_is_quoted,
+    "properties of a container": _properties,
+    "patch: add": patch({"op": "add", "path": "/new", "value": 1}),
+    "patch: add to an array": patch({"op": "add", "path": "/tags/1", "value": "between"}),
+    "patch: append to an array": patch({"op": "add", "path": "/tags/-", "value": "c"}),
+    "patch: set": patch({"op": "set", "path": "/total", "value": 4}),
+    "patch: replace": patch({"op": "replace", "path": "/city", "value": "Bergen"}),
+    "patch: replace what is not there": patch({"op": "replace", "path": "/none", "value": 1}),
+    "patch: remove": patch({"op": "remove", "path": "/tags/0"}),
+    "patch: remove what is not there": patch({"op": "remove", "path": "/none"}),
+    "patch: increment": patch({"op": "incr", "path": "/total", "value": -1.5}),
+    "patch: increment what is not there": patch({"op": "incr", "path": "/count", "value": 2}),
+    "patch: increment a string": patch({"op": "incr", "path": "/city", "value": 2}),
+    "patch: move": patch({"op": "move", "from": "/city", "path": "/town"}),
+    "patch: the id": patch({"op": "set", "path": "/id", "value": "2"}),
+    "patch: the partition key": patch({"op": "set", "path": "/customer_id", "value": "bob"}),
+    "patch: eleven operations": patch(*[{"op": "incr", "path": "/total", "value": 1}] * 11),
+    "query: given a partition key": query("SELECT c.id, c.total FROM c", key="ada"),
+    "query: given a partition key and asked for it": query("SELECT c.id FROM c WHERE c.customer_id = 'ada'", key="ada"),
+    "query: nothing found": query("SELECT * FROM c WHERE c.customer_id = 'none'"),
+    "query: filter": query("SELECT c.id FROM c WHERE c.total >= @low", low=3),
+    "query: filter by nested property": query("SELECT c.id FROM c WHERE c.address.zip = '0150'"),
+    "query: pages of one": _pages,
+    "query: ORDER BY": query("SELECT c.id FROM c WHERE c.total < 100 ORDER BY c.total DESC"),
+    "query: ORDER BY mixed types": query("SELECT VALUE c.id FROM c WHERE c.customer_id = 'bob' ORDER BY c.total"),
+    "query: OFFSET and LIMIT": query("SELECT VALUE c.id FROM c ORDER BY c.id OFFSET 1 LIMIT 2"),
+    "query: COUNT": query("SELECT VALUE COUNT(1) FROM c WHERE c.total > 1"),
+    "query: alias": query("SELECT c.total AS amount FROM c WHERE c.customer_id = 'ada'"),
+    "query: unnamed values": query("SELECT 1, c.nothing, c.tags[0] FROM c WHERE c.id = '1'"),
+    "query: value that some lack": query("SELECT VALUE c.note FROM c"),
+    "query: property that some lack": query("SELECT c.note FROM c WHERE c.customer_id = 'ada'"),
+    "query: IS_DEFINED": query("SELECT VALUE c.id FROM c WHERE NOT IS_DEFINED(c.total)"),
+    "query: IN": query("SELECT VALUE c.id FROM c WHERE c.city IN ('Oslo', 'Bergen') ORDER BY c.id"),
+    "query: BETWEEN": query("SELECT VALUE c.id FROM c WHERE c.total BETWEEN 1 AND 3 ORDER BY c.id"),
+    "query: case of strings": query("SELECT VALUE c.id FROM c WHERE c.city = 'oslo'"),
+    "query: negated comparison with what is missing": query("SELECT VALUE c.id FROM c WHERE NOT (c.nothing = 1)"),
+    "query: wrong syntax": query("SELECT * FORM c"),
+    "query: unknown function": query("SELECT VALUE NOSUCH(c.id) FROM c"),
+    "query: parameter without a value": query("SELECT * FROM c WHERE c.id = @none"),
+    "value: array": value("[1, c.total, undefined]"),
+    "value: object": value('{a: c.total, "b c": c.nothing}'),
+    "value: comparison across types": value("c.total = '3'"),
+    "value: order across types": value("c.total < 'x'"),
+    "value: null is null": value("null = null"),
+    "value: false AND undefined": value("false AND c.nothing"),
+    "value: undefined OR true": value("c.nothing OR true"),
+    "value: equal arrays": value("c.tags = ['a', 'b']"),
+    "value: equal objects": value("{a: 1, b: 2} = {b: 2, a: 1}"),
+}
