@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from fastapi_azure_pool.emulator.blob_containers import StoredBlob
     from fastapi_azure_pool.emulator.emulator import Emulator
     from fastapi_azure_pool.emulator.eventgrid.schemas import PublishedEvent
     from fastapi_azure_pool.emulator.eventhub.events import ReceivedEvent
@@ -29,6 +30,7 @@ __all__ = [
     "QueuedMessage",
     "ReceivedEvent",
     "RequestLog",
+    "StoredBlob",
     "TokenRequest",
 ]
 
@@ -41,6 +43,7 @@ _HOMES = {
     "QueuedMessage": "servicebus.brokered_message",
     "ReceivedEvent": "eventhub.events",
     "RequestLog": "request_log",
+    "StoredBlob": "blob_containers",
     "TokenRequest": "identity",
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
+from fastapi_azure_pool.emulator.blob_containers import BlobContainers
 from fastapi_azure_pool.emulator.cosmos.account import Account
 from fastapi_azure_pool.emulator.cosmos.authorization import DEFAULT_KEY, Authorization
 from fastapi_azure_pool.emulator.cosmos.errors import CosmosError
@@ -18,6 +19,7 @@ from fastapi_azure_pool.emulator.identity import APP_SERVICE_PATH, IMDS_PATH, Id
 from fastapi_azure_pool.emulator.messaging import Messaging
 from fastapi_azure_pool.emulator.messaging_entities import MessagingEntities
 from fastapi_azure_pool.emulator.server import LoopbackServer
+from fastapi_azure_pool.emulator.storage import Storage
 from fastapi_azure_pool.emulator.tokens import SYSTEM_ASSIGNED_CLIENT_ID, TokenIssuer
 
 if TYPE_CHECKING:
@@ -31,8 +33,8 @@ if TYPE_CHECKING:
 _MAX_PARTITIONS = 100
 
 
-class Emulator(MessagingEntities, EventGridTopics):
-    """Local Azure: Cosmos DB, Event Hubs, Service Bus, Event Grid and a token endpoint, for tests and development.
+class Emulator(MessagingEntities, EventGridTopics, BlobContainers):
+    """Local Azure: the five services and a managed identity's token endpoint, for tests and development.
 
     ``async with Emulator() as azure:`` starts it on free ports and stops it; ``start()`` and ``stop()`` do the same. What
     is stored stays in the object: an emulator that is stopped and started again has the same data, on the same ports. It is
@@ -52,6 +54,9 @@ class Emulator(MessagingEntities, EventGridTopics):
             Azure; more than 0).
         eventgrid_port: The port of the Event Grid topics, likewise.
         eventgrid_key: The key of every topic, in base64; default: the same for every emulator.
+        blob_port: The port of Blob Storage, likewise.
+        storage_account: The storage account's name (default that of Azurite and of every emulator before it).
+        storage_key: The storage account's key, in base64; default likewise.
         tls: Serve all but the token endpoint over TLS, with a self-signed certificate (default False). Azure's
             SDKs refuse to send a token over plain http, so a credential needs it; a key does not.
 
@@ -75,6 +80,9 @@ class Emulator(MessagingEntities, EventGridTopics):
         amqp_idle_timeout_seconds: float = 240.0,
         eventgrid_port: int = 0,
         eventgrid_key: str | None = None,
+        blob_port: int = 0,
+        storage_account: str | None = None,
+        storage_key: str | None = None,
         tls: bool = False,
     ) -> None:
         if not 1 <= cosmos_partitions <= _MAX_PARTITIONS:
@@ -86,7 +94,7 @@ class Emulator(MessagingEntities, EventGridTopics):
         self._tokens = TokenIssuer()
         self._account = Account()
         self._authorization = Authorization(self._cosmos_key, self._tokens)
-        self.faults = Faults(("cosmos", "identity", "amqp", "eventgrid"), self._drop_connections)
+        self.faults = Faults(("cosmos", "identity", "amqp", "eventgrid", "blob"), self._drop_connections)
         self._cosmos = CosmosService(self.faults, self._account, self._authorization, partition_count=cosmos_partitions)
         self._identity = IdentityService(self.faults, self._tokens)
         self._eventgrid_key = DEFAULT_EVENTGRID_KEY if eventgrid_key is None else eventgrid_key
@@ -99,6 +107,9 @@ class Emulator(MessagingEntities, EventGridTopics):
             key=amqp_key,
             idle_timeout_seconds=amqp_idle_timeout_seconds,
         )
+        self._storage = Storage(
+            self.faults, self._tokens, host=host, port=blob_port, name=storage_account, key=storage_key
+        )
         http_servers = {
             "cosmos": LoopbackServer(self._cosmos, name="cosmos", host=host, port=cosmos_port),
             "identity": LoopbackServer(self._identity, name="identity", host=host, port=identity_port),
@@ -106,7 +117,11 @@ class Emulator(MessagingEntities, EventGridTopics):
         }
         for service in (self._cosmos, self._identity, self._eventgrid):
             service.set_connection_dropper(http_servers[service.name].drop_connection)
-        self._servers: dict[str, LoopbackServer | AmqpServer] = {**http_servers, "amqp": self._messaging.server}
+        self._servers: dict[str, LoopbackServer | AmqpServer] = {
+            **http_servers,
+            "amqp": self._messaging.server,
+            "blob": self._storage.server,
+        }
 
     def __repr__(self) -> str:
         if not self.is_running:
@@ -149,6 +164,7 @@ class Emulator(MessagingEntities, EventGridTopics):
             await self._servers["identity"].start()
             await self._servers["amqp"].start(tls)
             await self._servers["eventgrid"].start(tls)
+            await self._servers["blob"].start(tls)
         finally:
             if not self.is_running:
                 await self.stop()
@@ -223,6 +239,8 @@ class Emulator(MessagingEntities, EventGridTopics):
             "AZURE_EVENTHUB_CONNECTION_STRING": self.eventhub_connection_string,
             "AZURE_POD_IDENTITY_AUTHORITY_HOST": self._url("identity").rstrip("/"),
             "AZURE_SERVICEBUS_CONNECTION_STRING": self.servicebus_connection_string,
+            "AZURE_STORAGE_BLOB_ENDPOINT": self.blob_endpoint,
+            "AZURE_STORAGE_CONNECTION_STRING": self.blob_connection_string,
             "AZURE_TOKEN_CREDENTIALS": "ManagedIdentityCredential",
             "IDENTITY_ENDPOINT": self.identity_endpoint,
             "IDENTITY_HEADER": self.identity_header,

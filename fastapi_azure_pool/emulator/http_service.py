@@ -53,6 +53,14 @@ class HttpService(ABC):
         """Tell it how to reset the connection of a client's address."""
         self._drop_connection = drop_connection
 
+    def make_request(self, scope: Scope) -> HttpRequest:
+        """Return one request, its body not read yet; a service that reads more out of it has a class of its own."""
+        return HttpRequest(scope)
+
+    async def respond(self, request: HttpRequest) -> Response:
+        """Answer one request; a service that must wait for something before it answers does it here."""
+        return self.answer(request)
+
     @abstractmethod
     def answer(self, request: HttpRequest) -> Response:
         """Answer one request, at once: what it does to the service's state is atomic."""
@@ -63,13 +71,13 @@ class HttpService(ABC):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, as ASGI asks."""
-        request = HttpRequest(scope)
+        request = self.make_request(scope)
         if not await self._read_body(request, receive):
             return
         self.requests.add(request.method, request.path)
         delivery = self._faults.deliver(self.name, request.method, request.path)
         if delivery is None:
-            response = self.answer(request)
+            response = await self.respond(request)
         else:
             if delivery.delay and await _is_disconnected_within(delivery.delay, receive):
                 return
@@ -79,7 +87,7 @@ class HttpService(ABC):
             if delivery.kind in {FaultKind.FAIL, FaultKind.REJECT_AUTHORIZATION}:
                 response = self.fault_response(request, delivery)
             else:
-                response = self.answer(request)
+                response = await self.respond(request)
             if delivery.kind is FaultKind.DROP_AFTER:
                 await self._drop(scope, receive)
                 return

@@ -1,0 +1,1 @@
+"""Blob Storage: one account, its containers, and the blobs in them."""
