@@ -6,12 +6,14 @@ one, is the exception's ``__cause__``. All of them survive ``pickle`` and ``copy
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = [
+    "AzureBlobError",
     "ConnectionFailed",
     "ConnectionsExhausted",
     "MessageTooLarge",
@@ -235,3 +237,32 @@ def _restore_both(
 
 
 _PORTABLE = (type(None), bool, int, float, str, bytes, list)
+
+
+# A signature in a URL, and the one that Azure repeats when it says that it does not match.
+_SIGNATURE = re.compile(r"(?P<before>\bsig=|signature found in the HTTP request ')[^&\s'\"]+", re.IGNORECASE)
+
+
+class AzureBlobError(PoolError):
+    """A request to Blob Storage that failed; the SDK's error is the ``__cause__``.
+
+    Args:
+        error: The SDK's error.
+        blob_name: The blob that it concerns, if one.
+
+    Attributes:
+        status_code: The answer's HTTP status, such as 404; None where there was no answer.
+        reason: The status in words; None likewise.
+        error_code: Blob Storage's code, such as "BlobNotFound"; None where it gave none.
+        message: What Blob Storage, or the SDK, says of it.
+        blob_name: The blob's name, or None.
+    """
+
+    def __init__(self, error: BaseException, blob_name: str | None = None) -> None:
+        self.message = _SIGNATURE.sub(r"\g<before>***", str(getattr(error, "message", None) or error))
+        super().__init__(self.message if blob_name is None else f"blob {blob_name!r}: {self.message}")
+        self.status_code: int | None = getattr(error, "status_code", None)
+        self.reason: str | None = getattr(error, "reason", None)
+        code = getattr(error, "error_code", None)
+        self.error_code: str | None = getattr(code, "value", code)
+        self.blob_name = blob_name

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 EVERY_ERROR = [
+    errors.AzureBlobError(ValueError("not there"), "invoices/1"),
     errors.PoolError("something", pool="orders"),
     errors.PoolClosed("orders", state="closing"),
     errors.WrongLoopError("orders"),

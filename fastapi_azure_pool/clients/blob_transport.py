@@ -1,0 +1,129 @@
+"""How a pooled connection to Blob Storage is tuned, and its HTTP transport, which sees what becomes of a download."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+from azure.core.configuration import ConnectionConfiguration
+from azure.core.exceptions import AzureError, IncompleteReadError
+from azure.core.pipeline.transport._aiohttp import AioHttpStreamDownloadGenerator
+
+from fastapi_azure_pool.clients.http_transport import PooledTransport
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable
+
+DEFAULT_OPTIONS = {
+    # The SDK holds the first 32 MB of a download in memory, whatever is read of it: a hundred streams at once would hold 3.2 GB,
+    # and the first byte comes when the 32 MB are there. 4 MB is the size of every further piece.
+    "max_single_get_size": 4 * 1024 * 1024,
+    # The SDK waits about 18, 24 and 42 s between attempts. A request that somebody waits for is over by then: 2, 4 and 8 s.
+    "initial_backoff": 0,
+    "increment_base": 2,
+    "random_jitter_range": 1,
+}
+"""What a connection is opened with unless ``client_options`` say otherwise."""
+
+# What the SDK gives the transport that it makes for itself: time-outs in seconds, and how many bytes it takes from a socket at a
+# time.
+_TRANSPORT_OPTIONS = {"connection_timeout": 20, "read_timeout": 60, "connection_data_block_size": 256 * 1024}
+
+SERVER_BUSY = 503
+"""What Blob Storage answers a client that asks too much, with the error code ServerBusy."""
+
+_FIRST_ERROR = 300
+
+# Of causes, of which errors have two or three.
+_DEPTH = 10
+
+# aiohttp writes bytes to the socket in one go, and warns of it above 1 MB.
+_LARGE_BODY = 256 * 1024
+
+
+class BlobTransport(PooledTransport):
+    """The transport of one pooled connection.
+
+    It reports also what breaks off a download after its answer has begun, and closes the answer of a download that is cancelled:
+    the SDK would leave the TCP connection taken until the garbage is collected.
+
+    Args:
+        throttled: Called for each answer 429, and for each 503 that says the account is busy.
+        options: The client's options, of which it takes those that the SDK gives a transport.
+        use_env_settings: See `PooledTransport`.
+    """
+
+    def __init__(
+        self,
+        *,
+        throttled: Callable[[], None],
+        options: dict[str, Any],
+        use_env_settings: bool | None = None,
+    ) -> None:
+        super().__init__(throttled=throttled, use_env_settings=use_env_settings)
+        self.connection_config = ConnectionConfiguration(**{**_TRANSPORT_OPTIONS, **options})
+        self._ssl: dict[Any, ssl.SSLContext] = {}
+
+    async def send(self, request: Any, **options: Any) -> Any:
+        """Send one attempt; see `PooledTransport.send`."""
+        response = await super().send(request, **options)
+        if response.status_code >= _FIRST_ERROR:
+            if response.status_code == SERVER_BUSY and response.headers.get("x-ms-error-code") == "ServerBusy":
+                self._throttled()
+            if options.get("stream"):
+                # Else the connection would stay taken while the SDK waits to try again.
+                await response.read()
+        elif options.get("stream") and hasattr(response, "_stream_download_generator"):
+            response._stream_download_generator = partial(_WatchedDownload, self)  # noqa: SLF001 - no other way without a circle
+        return response
+
+    def broke_off(self, error: AzureError) -> None:
+        """Report what broke off a download."""
+        if self.report is not None:
+            self.report(error)
+
+    def _build_ssl_config(self, cert: Any, verify: Any) -> Any:
+        """Give the same TLS context for every request: aiohttp keeps connections apart by it, and would use each but once."""
+        if not cert and verify in (True, False):
+            return verify
+        key = (cert, verify)
+        if key not in self._ssl:
+            self._ssl[key] = super()._build_ssl_config(cert, verify)
+        return self._ssl[key]
+
+    def _get_request_data(self, request: Any) -> Any:
+        """Give the body; a large one as a file, so that aiohttp writes it piece by piece."""
+        data = super()._get_request_data(request)
+        return BytesIO(data) if isinstance(data, bytes) and len(data) > _LARGE_BODY else data
+
+
+class _WatchedDownload(AioHttpStreamDownloadGenerator):
+    """The pieces of an answer."""
+
+    def __init__(self, transport: BlobTransport, pipeline: Any, response: Any, **options: Any) -> None:
+        super().__init__(pipeline, response, **options)
+        self._transport = transport
+
+    async def __anext__(self) -> bytes:
+        try:
+            piece: bytes = await super().__anext__()  # type: ignore[no-untyped-call]  # azure-core's
+        except AzureError as error:
+            self._transport.broke_off(error)
+            raise
+        except asyncio.CancelledError:
+            self.response.internal_response.close()
+            raise
+        return piece
+
+
+def is_broken_download(error: BaseException) -> bool:
+    """Tell whether an error, or what caused it, says that an answer broke off before its end."""
+    cause: BaseException | None = error
+    for _ in range(_DEPTH):
+        if cause is None or isinstance(cause, IncompleteReadError):
+            break
+        cause = cause.__cause__
+    return isinstance(cause, IncompleteReadError)
