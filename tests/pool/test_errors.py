@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 EVERY_ERROR = [
-    errors.AzureBlobError(ValueError("not there"), "invoices/1"),
     errors.PoolError("something", pool="orders"),
     errors.PoolClosed("orders", state="closing"),
     errors.WrongLoopError("orders"),
@@ -29,6 +28,7 @@ EVERY_ERROR = [
     errors.SendInterrupted("cut", maybe_delivered=False),
     errors.SendRejected("full", condition="amqp:resource-limit-exceeded"),
     errors.MessageTooLarge("too large", condition="amqp:link:message-size-exceeded"),
+    errors.AzureBlobError(ValueError("not there"), "invoices/1"),
 ]
 
 
@@ -135,7 +135,11 @@ def test_data_is_kept_as_attributes() -> None:
     ]
 
 
-@pytest.mark.parametrize("error", EVERY_ERROR[7:], ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize(
+    "error",
+    [error for error in EVERY_ERROR if isinstance(error, errors.SendError)],
+    ids=lambda error: type(error).__name__,
+)
 @pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))])
 def test_a_send_error_can_be_the_sdk_s_too(
     error: errors.SendError, duplicate: Callable[[errors.SendError], errors.SendError]
