@@ -21,6 +21,7 @@ from fastapi_azure_pool.emulator.messaging_entities import MessagingEntities
 from fastapi_azure_pool.emulator.server import LoopbackServer
 from fastapi_azure_pool.emulator.storage import Storage
 from fastapi_azure_pool.emulator.tokens import SYSTEM_ASSIGNED_CLIENT_ID, TokenIssuer
+from fastapi_azure_pool.emulator.workload_identity import WorkloadIdentity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 _MAX_PARTITIONS = 100
 
 
-class Emulator(MessagingEntities, EventGridTopics, BlobContainers):
+class Emulator(MessagingEntities, EventGridTopics, BlobContainers, WorkloadIdentity):
     """Local Azure: the five services and a managed identity's token endpoint, for tests and development.
 
     ``async with Emulator() as azure:`` starts it on free ports and stops it; ``start()`` and ``stop()`` do the same. What
@@ -45,6 +46,7 @@ class Emulator(MessagingEntities, EventGridTopics, BlobContainers):
             verifying certificates).
         cosmos_port: The account's port, 0 to 65535; 0 (default) for a free one.
         identity_port: The token endpoint's port, likewise.
+        entra_port: The port of Entra ID's token endpoint, likewise; that one is served with ``tls`` only.
         cosmos_key: The account's key, in base64; default: the same for every emulator, so that it can be pasted once.
         cosmos_partitions: How many physical partitions a new container has, 1 (default) to 100. With more than one,
             queries across partitions are split up and put together by the SDK as they are for large containers on Azure.
@@ -57,7 +59,7 @@ class Emulator(MessagingEntities, EventGridTopics, BlobContainers):
         blob_port: The port of Blob Storage, likewise.
         storage_account: The storage account's name (default that of Azurite and of every emulator before it).
         storage_key: The storage account's key, in base64; default likewise.
-        tls: Serve all but the token endpoint over TLS, with a self-signed certificate (default False). Azure's
+        tls: Serve all but a managed identity's token endpoint over TLS, with a self-signed certificate (default False). Azure's
             SDKs refuse to send a token over plain http, so a credential needs it; a key does not.
 
     Attributes:
@@ -73,6 +75,7 @@ class Emulator(MessagingEntities, EventGridTopics, BlobContainers):
         host: str = "127.0.0.1",
         cosmos_port: int = 0,
         identity_port: int = 0,
+        entra_port: int = 0,
         cosmos_key: str | None = None,
         cosmos_partitions: int = 1,
         amqp_port: int = 0,
@@ -122,6 +125,13 @@ class Emulator(MessagingEntities, EventGridTopics, BlobContainers):
             "amqp": self._messaging.server,
             "blob": self._storage.server,
         }
+        # Entra ID and a managed identity are one service, whose faults strike both.
+        self._entra = LoopbackServer(self._identity, name="entra", host=host, port=entra_port) if tls else None
+        self._identity_servers = [http_servers["identity"]]
+        if self._entra is not None:
+            self._servers["entra"] = self._entra
+            self._identity_servers.append(self._entra)
+        self._identity.set_connection_dropper(self._drop_identity_connection)
 
     def __repr__(self) -> str:
         if not self.is_running:
@@ -162,6 +172,8 @@ class Emulator(MessagingEntities, EventGridTopics, BlobContainers):
         try:
             await cosmos.start(tls)
             await self._servers["identity"].start()
+            if self._entra is not None:
+                await self._entra.start(tls)
             await self._servers["amqp"].start(tls)
             await self._servers["eventgrid"].start(tls)
             await self._servers["blob"].start(tls)
@@ -265,7 +277,7 @@ class Emulator(MessagingEntities, EventGridTopics, BlobContainers):
         """Return how many TCP connections a service has open, accepted and dropped.
 
         Args:
-            service: Its name, as ``faults`` takes it, such as ``"cosmos"``.
+            service: Its name, as ``faults`` takes it, such as ``"cosmos"``; or ``"entra"``, with TLS.
 
         Raises:
             ValueError: There is no such service.
@@ -335,4 +347,9 @@ class Emulator(MessagingEntities, EventGridTopics, BlobContainers):
         return server.url
 
     def _drop_connections(self, service: str) -> int:
-        return self._servers[service].drop_connections()
+        servers = self._identity_servers if service == "identity" else (self._servers[service],)
+        return sum(server.drop_connections() for server in servers)
+
+    def _drop_identity_connection(self, client: tuple[str, int] | None) -> None:
+        for server in self._identity_servers:
+            server.drop_connection(client)

@@ -148,10 +148,10 @@ class IdentityService(HttpService):
             token["refresh_in"] = math.ceil(self._issuer.refresh_in_seconds)
         return JSONResponse(token)
 
-    def _token(self, form: Form, resource: str, client_id: str) -> dict[str, str]:
+    def _token(self, form: Form, resource: str, client_id: str) -> dict[str, object]:
         now = int(time.time())
         lifetime = int(self._issuer.lifetime_seconds)
-        token = {
+        token: dict[str, object] = {
             "access_token": self._issuer.issue(resource, client_id=client_id),
             "client_id": client_id,
             "expires_on": str(now + lifetime),
@@ -165,7 +165,7 @@ class IdentityService(HttpService):
                 "not_before": str(now),
             }
         if self._issuer.refresh_in_seconds is not None:
-            token["refresh_in"] = str(math.ceil(self._issuer.refresh_in_seconds))
+            token["refresh_in"] = math.ceil(self._issuer.refresh_in_seconds)
         return token
 
     def _refuse(
