@@ -13,8 +13,7 @@ if TYPE_CHECKING:
 # Azure takes a token over https only.
 HttpsUrl = Annotated[HttpUrl, UrlConstraints(allowed_schemes=["https"])]
 CosmosName = Annotated[str, Field(pattern=r"^[^/\\?#]{1,255}$")]
-# Without a port: with TLS the SDKs go to 5671, whatever they are given.
-NamespaceHost = Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]{1,253}$")]
+NamespaceHost = Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?$")]
 EntityName = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._/-]{0,258}[A-Za-z0-9])?$")]
 
 

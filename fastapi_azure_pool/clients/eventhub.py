@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Unpack
 
-from fastapi_azure_pool.clients.amqp.access import AmqpAccess, check_authentication, tls_context
+from fastapi_azure_pool.clients.amqp.access import AmqpAccess, check_authentication, port_options, tls_context
 from fastapi_azure_pool.clients.amqp.connector import MAX_SIZE, SEND_TIMEOUT_SECONDS, WINDOW, AmqpConnector
 from fastapi_azure_pool.clients.amqp.encoding import BATCH_FORMAT, encode_batch, payload_encoder
 from fastapi_azure_pool.clients.amqp.opening import hasten_opening, open_or_cut
@@ -202,6 +202,7 @@ class EventhubConnector(AmqpConnector[PooledEventhub]):
         """Open a connection and its send link."""
         access = self.access
         options = {**self._options, "ssl_context": await tls_context(access, self._options)}
+        options |= port_options(access, self._options, TransportType.Amqp)
         options.pop("connection_verify", None)
         if access.connection_string is not None:
             client = EventHubProducerClient.from_connection_string(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Unpack
 
-from fastapi_azure_pool.clients.amqp.access import AmqpAccess, check_authentication, tls_context
+from fastapi_azure_pool.clients.amqp.access import AmqpAccess, check_authentication, port_options, tls_context
 from fastapi_azure_pool.clients.amqp.connector import MAX_SIZE, SEND_TIMEOUT_SECONDS, WINDOW, AmqpConnector
 from fastapi_azure_pool.clients.amqp.encoding import BATCH_FORMAT, SINGLE_FORMAT, encode_batch, payload_encoder
 from fastapi_azure_pool.clients.amqp.opening import forget_broken_requests, hasten_opening, open_or_cut
@@ -16,6 +16,7 @@ from fastapi_azure_pool.clients.message_sending import SendsMessages
 from fastapi_azure_pool.clients.resending import check_sending, send_through
 
 with extra("servicebus"):
+    from azure.servicebus import TransportType
     from azure.servicebus.aio import ServiceBusClient, ServiceBusReceiver, ServiceBusSender
 
 if TYPE_CHECKING:
@@ -210,6 +211,7 @@ class ServiceBusConnector(AmqpConnector[PooledServiceBusSender]):
     def client(self, **options: Any) -> ServiceBusClient:
         """Make a client of the SDK, which opens nothing yet."""
         access = self.access
+        options |= port_options(access, options, TransportType.Amqp)
         if access.connection_string is not None:
             return ServiceBusClient.from_connection_string(access.connection_string, **options)
         # A SharedCredential gives tokens as an AsyncTokenCredential does, and more.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fastapi_azure_pool.emulator import Emulator, Faults
-    from tests.clients.messaging import Messaging
+    from tests.clients.messaging import Messaging, Queue
 
 
 async def cause_of(opening: Any) -> BaseException | None:

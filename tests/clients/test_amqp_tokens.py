@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from azure.core.credentials import AccessToken, AzureNamedKeyCredential, AzureSasCredential
 from azure.core.exceptions import ClientAuthenticationError
-from azure.eventhub import TransportType as HubTransport
-from azure.servicebus import TransportType as QueueTransport
 
 from fastapi_azure_pool.clients.amqp import channel as channels
 from fastapi_azure_pool.clients.amqp import tokens
@@ -71,16 +69,13 @@ def credential(secure: Messaging) -> IssuedCredential:
 
 
 def client_of(secure: Messaging, *, options: dict[str, Any] | None = None, **authentication: Any) -> Client:
-    """Make a client that finds the emulator's port, which the SDKs take from a custom endpoint only when they use TLS."""
+    """Make a client that trusts the emulator, and finds it by its namespace's port."""
     azure = secure.azure
-    endpoint = {"custom_endpoint_address": f"sb://{azure.amqp_authority}"}
-    endpoint |= options or {"ssl_context": ssl.create_default_context(cadata=azure.certificate)}
     if "connection_string" not in authentication:
         name = "eventhub_namespace" if isinstance(secure, Hub) else "service_bus_namespace_url"
         authentication[name] = azure.amqp_authority
-    if isinstance(secure, Hub):
-        return secure.client(eventhub_transport_type=HubTransport.Amqp, client_options=endpoint, **authentication)
-    return secure.client(client_options={**endpoint, "transport_type": QueueTransport.Amqp}, **authentication)
+    client_options = options or {"ssl_context": ssl.create_default_context(cadata=azure.certificate)}
+    return secure.client(client_options=client_options, **authentication)
 
 
 async def test_a_credential_is_made_once_and_closed_last(secure: Messaging, monkeypatch: pytest.MonkeyPatch) -> None:

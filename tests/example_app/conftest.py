@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import certifi
@@ -67,13 +66,13 @@ async def azure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterato
         await azure.create_cosmos_container("shop", "orders", partition_key="/customer_id")
         await azure.create_eventhub("order-events")
         await azure.create_queue("confirmations", lock_seconds=LOCK_SECONDS)
-        host, _, port = azure.amqp_authority.rpartition(":")
-        namespaces = dict.fromkeys(("AZURE_EVENTHUB_NAMESPACE", "AZURE_SERVICEBUS_NAMESPACE"), host)
+        namespaces = dict.fromkeys(("AZURE_EVENTHUB_NAMESPACE", "AZURE_SERVICEBUS_NAMESPACE"), azure.amqp_authority)
         for name, value in (azure.environment | namespaces).items():
             monkeypatch.setenv(name, value)
         certificate = tmp_path / "certificate.pem"
         certificate.write_text(azure.certificate, encoding="ascii")
-        lead_amqp_to(int(port), certificate, monkeypatch.setattr)
+        # The SDKs of Event Hubs and Service Bus verify certificates also on loopback.
+        monkeypatch.setattr(certifi, "where", lambda: str(certificate))
         yield azure
 
 
@@ -96,14 +95,6 @@ async def remote_shop(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
     """A client of the service with that account."""
     async with connect(app) as client:
         yield client
-
-
-def lead_amqp_to(port: int, certificate: Path, set_attribute: Callable[[Any, str, Any], None] = setattr) -> None:
-    """Have the SDKs of Event Hubs and Service Bus, which verify certificates and know one port only, find an emulator."""
-    set_attribute(certifi, "where", lambda: str(certificate))
-    for sdk in ("eventhub", "servicebus"):
-        connection = import_module(f"azure.{sdk}._pyamqp.aio._connection_async")
-        set_attribute(connection, "SECURE_PORT", port)
 
 
 @asynccontextmanager

@@ -22,14 +22,13 @@ if TYPE_CHECKING:
 
     from fastapi_azure_pool.emulator import Emulator, Fault
 
-# The service as `python -m example_app` runs it, led to the test's emulator.
+# The service as `python -m example_app` runs it, with trust in the emulator's certificate.
 SCRIPT = """
 import sys
-from pathlib import Path
+import certifi
 from example_app.__main__ import main
-from tests.example_app.conftest import lead_amqp_to
 
-lead_amqp_to(int(sys.argv[1]), Path(sys.argv[2]))
+certifi.where = lambda: sys.argv[1]
 main()
 """
 
@@ -37,9 +36,8 @@ main()
 @contextmanager
 def process(azure: Emulator, certificate: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Run the service, with its worker, as a process of its own; it is killed at the end at the latest."""
-    port = azure.amqp_authority.rpartition(":")[2]
     with subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, port, str(certificate)],
+        [sys.executable, "-c", SCRIPT, str(certificate)],
         env=os.environ | {"CONFIRM_ORDERS": "true", "PORT": str(free_port())},
         stdout=subprocess.DEVNULL,
     ) as service:

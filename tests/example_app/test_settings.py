@@ -74,7 +74,7 @@ def test_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> No
         (
             "AZURE_SERVICEBUS_NAMESPACE",
             "Endpoint=sb://shop.servicebus.windows.net",
-            "AZURE_SERVICEBUS_NAMESPACE: String should match pattern '^[A-Za-z0-9.-]{1,253}$'",
+            "AZURE_SERVICEBUS_NAMESPACE: String should match pattern '^[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?$'",
         ),
     ],
 )

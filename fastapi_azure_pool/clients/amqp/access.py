@@ -21,6 +21,12 @@ if TYPE_CHECKING:
     KeyCredential = AzureNamedKeyCredential | AzureSasCredential
 
 _EMULATOR_FLAG = "UseDevelopmentEmulator"
+
+# AMQP's over TLS, and that of the URL which the portal shows: a namespace of Azure has both, and the SDK knows which to take.
+_AZURE_PORTS = frozenset({443, 5671})
+
+# With these the SDK goes where they say.
+_LEADING = frozenset({"custom_endpoint_address", "http_proxy"})
 _EXAMPLE = "Endpoint=sb://<namespace>.servicebus.windows.net/;SharedAccessKeyName=<name>;SharedAccessKey=<key>;EntityPath=<entity>"
 
 
@@ -113,6 +119,25 @@ def check_authentication(
             "exactly one of credential_factory=, credential= (an async credential, an AzureNamedKeyCredential or an"
             f" AzureSasCredential) and connection_string= is needed, not {' and '.join(given) or 'none'}"
         )
+
+
+def port_options(access: AmqpAccess, options: dict[str, Any], plain_amqp: Any) -> dict[str, Any]:
+    """Give the SDK's options that lead it to a namespace on a port of its own, such as a local emulator's with TLS.
+
+    With TLS the SDK goes to Azure's port, whatever port the namespace is given with.
+
+    Args:
+        access: Where the namespace is.
+        options: The SDK's options so far; where they lead somewhere themselves, nothing is added.
+        plain_amqp: The SDK's ``TransportType.Amqp``, without which it would take WebSockets.
+    """
+    port = urlsplit(f"//{access.namespace}").port
+    if not access.uses_tls or port is None or port in _AZURE_PORTS or not _LEADING.isdisjoint(options):
+        return {}
+    return {
+        "custom_endpoint_address": f"sb://{access.namespace}",
+        "transport_type": options.get("transport_type", plain_amqp),
+    }
 
 
 async def tls_context(access: AmqpAccess, options: dict[str, Any]) -> ssl.SSLContext:
