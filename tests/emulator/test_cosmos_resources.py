@@ -154,6 +154,7 @@ async def test_account_has_no_throughput_of_its_own(orders: ContainerProxy) -> N
         ({"id": ""}, "required properties - 'id; '"),
         ({"id": 7}, "must be a string"),
         ({"id": "a/b"}, "is invalid"),
+        ({"id": "x" * 256}, "is invalid"),
         ({"id": "c"}, "must be an object"),
         ({"id": "c", "partitionKey": "/id"}, "must be an object"),
         ({"id": "c", "partitionKey": {}}, "at least one path"),

@@ -9,25 +9,46 @@ import time
 
 from fastapi_azure_pool.emulator.cosmos.errors import CosmosError, bad_request
 
-# "Create a Document" (REST reference): up to 255 characters, and none of these, which would break its address.
-_MAX_ID_LENGTH = 255
+# "Azure Cosmos DB service quotas": the names of databases and containers, and the ids of items.
+_MAX_NAME_CHARACTERS = 255
+_MAX_ITEM_ID_BYTES = 1023
+# "Create a Document" (REST reference): none of these, which would break its address.
 _ILLEGAL_IN_ID = re.compile(r"[/\\?#]")
 
 _etag_numbers = itertools.count(1)
 
 
 def checked_id(properties: dict[str, object]) -> str:
-    """Return the id in a resource's body.
+    """Return the id in the body of a database or a container, up to 255 characters long.
 
     Raises:
         CosmosError: 400, it is missing or not one that Azure would take.
     """
+    name = _id_in(properties)
+    if len(name) > _MAX_NAME_CHARACTERS:
+        raise _invalid_name(name)
+    return name
+
+
+def checked_item_id(item: dict[str, object]) -> str:
+    """Return the id in an item, up to 1,023 bytes long.
+
+    Raises:
+        CosmosError: 400, it is missing or not one that Azure would take.
+    """
+    name = _id_in(item)
+    if len(name.encode()) > _MAX_ITEM_ID_BYTES:
+        raise _invalid_name(name)
+    return name
+
+
+def _id_in(properties: dict[str, object]) -> str:
     name = properties.get("id")
     if name is None or name == "":
         raise bad_request("The input content is invalid because the required properties - 'id; ' - are missing")
     if not isinstance(name, str):
         raise bad_request("The input content is invalid because the 'id' property must be a string.")
-    if len(name) > _MAX_ID_LENGTH or _ILLEGAL_IN_ID.search(name) or name.endswith(" "):
+    if _ILLEGAL_IN_ID.search(name) or name.endswith(" "):
         raise _invalid_name(name)
     try:
         name.encode()
@@ -72,6 +93,6 @@ def _decode(rid: str) -> bytes:
 
 def _invalid_name(name: str) -> CosmosError:
     return bad_request(
-        f"The input name '{name}' is invalid. Ensure to provide a unique non-empty string less than '{_MAX_ID_LENGTH}' "
-        "characters, without '/', '\\', '?', '#' and a space at its end."
+        f"The input name '{name}' is invalid. Ensure to provide a unique non-empty string of up to {_MAX_NAME_CHARACTERS} "
+        f"characters ({_MAX_ITEM_ID_BYTES} bytes for an item), without '/', '\\', '?', '#' and a space at its end."
     )

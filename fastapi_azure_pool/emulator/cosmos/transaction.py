@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from fastapi_azure_pool.emulator.cosmos.errors import PARTITION_KEY_MISMATCH, already_exists, bad_request, not_found
 from fastapi_azure_pool.emulator.cosmos.preconditions import UNCONDITIONAL, Preconditions
-from fastapi_azure_pool.emulator.cosmos.resources import checked_id
+from fastapi_azure_pool.emulator.cosmos.resources import checked_item_id
 from fastapi_azure_pool.emulator.cosmos.time_to_live import check_item_ttl
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class Transaction:
         return self._names[name] if name in self._names else self._items.find(self.key, name)
 
     def _checked(self, document: Item) -> str:
-        name = checked_id(document)
+        name = checked_item_id(document)
         if self._items.definition.extract(document) != self.key:
             message = "PartitionKey extracted from document doesn't match the one specified in the header."
             raise bad_request(message, substatus=PARTITION_KEY_MISMATCH)
