@@ -85,6 +85,8 @@ class TokenKeeper:
                 if held.next_attempt_at <= now:
                     self._request(wish)
                 return held.info
+            if held.is_valid(now) and held.next_attempt_at > now:
+                return held.info  # The last attempt has just failed.
         request = self._request(wish, claims)
         # Unlike awaiting it, this neither cancels it nor is cancelled by it.
         await asyncio.wait((request,))
@@ -92,7 +94,12 @@ class TokenKeeper:
             raise ClientAuthenticationError(message="the credential was closed during the token request")
         if held is not None and request.exception() is not None and held.is_valid(self._clock()):
             return held.info
-        return request.result()
+        info = request.result()
+        held = self._held.get(wish)
+        if held is None or held.info.token != info.token:
+            return info  # It has expired already, or a newer one has come meanwhile.
+        held.is_used = True
+        return held.info
 
     def keep_fresh(self, scopes: Iterable[str]) -> None:
         """Ask for tokens of these scopes now, each for itself, and renew them from now on, used or not, until `close`."""
