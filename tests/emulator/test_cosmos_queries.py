@@ -174,8 +174,25 @@ async def test_count(places: ContainerProxy) -> None:
     assert await rows(places.query_items("SELECT VALUE COUNT(c.nothing) FROM c", partition_key="k1")) == [0]
     named = places.query_items("SELECT COUNT(1) AS n, COUNT(c.x) FROM c", partition_key="k1")
     assert await rows(named) == [{"n": 3, "$1": 0}]
-    with pytest.raises(CosmosHttpResponseError, match="only supports 'VALUE <AggregateFunc>' for aggregates"):
-        _ = await rows(places.query_items("SELECT COUNT(1) AS n FROM c"))
+
+
+@pytest.mark.parametrize(
+    ("query", "refusal"),
+    [
+        ("SELECT COUNT(1) AS n FROM c", "does not support:\nNone NonValueAggregate"),
+        ("SELECT COUNT(1), MAX(c.n) FROM c", "does not support:\nNone MultipleAggregates NonValueAggregate"),
+        ("SELECT c.city, COUNT(1) AS n FROM c GROUP BY c.city", "does not support:\nNone GroupBy NonValueAggregate"),
+        ("SELECT VALUE c.city FROM c GROUP BY c.city", "does not support:\nNone GroupBy"),
+        ("SELECT VALUE {n: COUNT(1)} FROM c", "only supports 'VALUE <AggregateFunc>' for aggregates"),
+        ("SELECT VALUE COUNT(1) + 1 FROM c", "only supports 'VALUE <AggregateFunc>' for aggregates"),
+    ],
+)
+async def test_what_the_client_cannot_put_together_is_refused(places: ContainerProxy, query: str, refusal: str) -> None:
+    """GROUP BY and aggregates that are not VALUE get 400 across partitions, also where there is only one."""
+    with pytest.raises(CosmosHttpResponseError) as caught:
+        await rows(places.query_items(query))
+    assert caught.value.status_code == 400
+    assert refusal in str(caught.value)
 
 
 async def test_projection_of_nothing(places: ContainerProxy) -> None:
@@ -212,6 +229,10 @@ async def test_gateway_says_what_it_does_not_serve(signed: Signed) -> None:
     assert (status, headers["x-ms-substatus"]) == (400, "1004")
     plan = json.loads(answer["additionalErrorInfo"])
     asked = {"x_ms_cosmos_is_query_plan_request": "True", "content_type": "application/json"}
+    status, answer, _ = await signed("POST", ITEMS, body, **asked)
+    assert status == 400
+    assert "Query contained OrderBy, which the calling client does not support." in answer["message"]
+    asked["x_ms_cosmos_supported_query_features"] = "OrderBy, OffsetAndLimit"
     status, answer, _ = await signed("POST", ITEMS, body, **asked)
     assert (status, answer) == (200, plan)
     assert plan["queryInfo"]["orderBy"] == ["Ascending"]
@@ -268,12 +289,12 @@ async def test_tokens_are_the_accounts_own(signed: Signed, orders: ContainerProx
 
 def test_tokens_carry_any_position() -> None:
     """Every part of a position survives in its token, undefined too; sort values too long for a header are left out."""
-    position = Position(2, 17, 5, (UNDEFINED, None, "é", 1.5))
+    position = Position(2, 17, 5, (UNDEFINED, None, "é", 1.5), 3)
     assert unseal(seal(position, b"secret", b"query"), b"secret", b"query") == position
-    long = Position(0, 17, 5, ("x" * 10_000,))
+    long = Position(0, 17, 5, ("x" * 10_000,), 3)
     token = seal(long, b"secret", b"query")
     assert len(token) < 8_190
-    assert unseal(token, b"secret", b"query") == Position(0, 17, 5, None)
+    assert unseal(token, b"secret", b"query") == Position(0, 17, 5, None, 3)
 
 
 async def test_big_items_make_short_pages(orders: ContainerProxy) -> None:

@@ -18,7 +18,7 @@ from fastapi_azure_pool.emulator.cosmos.query.compiler import CompiledQuery, com
 from fastapi_azure_pool.emulator.cosmos.query.continuation import START, fingerprint, seal, unseal
 from fastapi_azure_pool.emulator.cosmos.query.execution import Page, run_page
 from fastapi_azure_pool.emulator.cosmos.query.indexing import check_order_by
-from fastapi_azure_pool.emulator.cosmos.query.plan import needs_plan, query_plan
+from fastapi_azure_pool.emulator.cosmos.query.plan import needs_plan, plan_for_refusal, query_plan
 from fastapi_azure_pool.emulator.cosmos.responses import WRITE_CHARGE, cosmos_response, feed_response
 from fastapi_azure_pool.emulator.cosmos.scope import check_container, feed_scope, is_true, page_items, required_key
 from fastapi_azure_pool.emulator.cosmos.sessions import check_session, session_headers
@@ -60,7 +60,8 @@ class Documents:
             return run_batch(request, container)
         if is_true(headers.get("x-ms-cosmos-is-query-plan-request")):
             query, parameters = _parse_query(request)
-            return cosmos_response(request, dump_json(query_plan(query, parameters)))
+            features = headers.get("x-ms-cosmos-supported-query-features")
+            return cosmos_response(request, dump_json(query_plan(query, parameters, features)))
         content_type = headers.get("content-type", "")
         if is_true(headers.get("x-ms-documentdb-isquery")) or content_type.startswith("application/query+json"):
             query, parameters = _parse_query(request)
@@ -133,8 +134,9 @@ def _check_gateway_serves(
     if is_query and not is_true(headers.get("x-ms-documentdb-query-enablecrosspartition")):
         raise bad_request(_NOT_ENABLED)
     if needs_plan(query):
-        plan = dump_json(query_plan(query, parameters)).decode()
-        raise CosmosError(400, _NOT_SERVABLE, substatus=CROSS_PARTITION_QUERY_NOT_SERVABLE, additional_info=plan)
+        plan = plan_for_refusal(query, parameters)
+        info = None if plan is None else dump_json(plan).decode()
+        raise CosmosError(400, _NOT_SERVABLE, substatus=CROSS_PARTITION_QUERY_NOT_SERVABLE, additional_info=info)
 
 
 def _parse_query(request: HttpRequest) -> tuple[CompiledQuery, dict[str, Any]]:

@@ -1,28 +1,36 @@
-"""From a syntax tree to plain functions over one item, in which undefined is neither true nor false.
+"""From a syntax tree to plain functions over the rows that its sources make of an item.
 
-Sources: "Logical operators", "Equality and comparison operators" and "IS_DEFINED" in the query language reference of Azure
-Cosmos DB for NoSQL.
+Sources: "FROM clause", "JOIN", "Subqueries" and "SELECT clause" in the query language reference of Azure Cosmos DB for NoSQL.
 """
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Mapping
+import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from itertools import count
+from typing import TYPE_CHECKING, Any
 
-from fastapi_azure_pool.emulator.cosmos.errors import CosmosError, bad_request, not_supported
-from fastapi_azure_pool.emulator.cosmos.partitioning import UNDEFINED
-from fastapi_azure_pool.emulator.cosmos.query.parser import parse_query, semantic_error
+from fastapi_azure_pool.emulator.cosmos.errors import backend_error
+from fastapi_azure_pool.emulator.cosmos.query import expressions as operators
+from fastapi_azure_pool.emulator.cosmos.query.aggregates import AGGREGATES
+from fastapi_azure_pool.emulator.cosmos.query.blocks import Aggregate, Block, Expansion, expansion_of, subquery
+from fastapi_azure_pool.emulator.cosmos.query.functions.dates import STATIC_FUNCTIONS, now_in_ticks
+from fastapi_azure_pool.emulator.cosmos.query.functions.library import find_function
+from fastapi_azure_pool.emulator.cosmos.query.grouping import check_grouping
+from fastapi_azure_pool.emulator.cosmos.query.parser import parse_query
+from fastapi_azure_pool.emulator.cosmos.query.refusals import semantic_error, too_deep
 from fastapi_azure_pool.emulator.cosmos.query.syntax import (
     Array,
     Between,
     Binary,
     Call,
+    Coalesce,
+    Conditional,
     Expression,
     Identifier,
     In,
+    Like,
     Literal,
     Logical,
     Member,
@@ -31,43 +39,47 @@ from fastapi_azure_pool.emulator.cosmos.query.syntax import (
     Projection,
     Query,
     SelectAll,
-    SelectList,
     SelectValue,
+    Source,
+    Subquery,
     Unary,
 )
-from fastapi_azure_pool.emulator.cosmos.query.values import are_equal, compare
 
-Parameters = Mapping[str, Any]
-Evaluator = Callable[[Any, Parameters], Any]
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
-_COMPARISONS: dict[str, Callable[[int, int], bool]] = {
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-}
+    from fastapi_azure_pool.emulator.cosmos.query.expressions import Evaluator, Parameters
 
-_AGGREGATES = frozenset({"COUNT"})
-_AGGREGATES_FOR_LATER = frozenset({"AVG", "MAX", "MIN", "SUM", "COUNTIF"})
+# The parameter that holds when the query began, in ticks; no parameter of a query is without its @.
+NOW = "now"
 
-
-@dataclass(frozen=True, slots=True)
-class Aggregate:
-    """One aggregate of a query: where its result is looked up, and what it is taken of."""
-
-    key: str
-    operand: Evaluator
+# Names that stand for numbers where no source is called so.
+_NUMBERS = {"NaN": math.nan, "Infinity": math.inf}
 
 
 @dataclass(frozen=True, slots=True)
 class CompiledQuery:
-    """A query as functions of (item, parameters)."""
+    """A query as functions of (row, parameters), in which the row of an item begins as ``(item,)``.
+
+    Attributes:
+        syntax: What was compiled.
+        block: What it does with rows.
+        sort_values: What ORDER BY sorts by.
+        is_whole_item: Whether its results are the items as they are stored.
+    """
 
     syntax: Query
-    accepts: Evaluator
-    project: Evaluator
+    block: Block
     sort_values: tuple[Evaluator, ...]
-    aggregates: tuple[Aggregate, ...]
+    is_whole_item: bool
+
+    def accepts(self, item: object, parameters: Parameters) -> bool:
+        """Say whether an item makes a row that the condition accepts."""
+        return any(True for _ in self.block.rows((item,), parameters))
+
+    def project(self, item: object, parameters: Parameters) -> Any:
+        """Return what the selection makes of an item that is a row by itself, whatever the condition says of it."""
+        return self.block.project((item,), parameters)
 
 
 @lru_cache(maxsize=512)
@@ -77,103 +89,189 @@ def compile_query(text: str) -> CompiledQuery:
     Raises:
         CosmosError: 400, the query is wrong or beyond this emulator.
     """
-    query = parse_query(text)
     try:
-        return _Compiler(query).compile()
+        query = parse_query(text)
+        compiler = _Compiler(query, {}, 1, count(), is_outermost=True)
+        block = compiler.compile()
+        sources = query.sources
+        is_whole_item = isinstance(query.selection, SelectAll) and not sources[0].is_iterated and block.width == 1
+        return CompiledQuery(query, block, compiler.sort_values(), is_whole_item)
     except RecursionError as error:
-        raise bad_request("The query is nested too deeply.") from error
+        raise too_deep() from error
 
 
 class _Compiler:
-    def __init__(self, query: Query) -> None:
+    """Compiles one SELECT; a SELECT within it gets a compiler of its own, which knows the sources around it."""
+
+    def __init__(
+        self, query: Query, scope: Mapping[str, int], width: int, numbers: Iterator[int], *, is_outermost: bool = False
+    ) -> None:
         self._query = query
+        self._scope = dict(scope)
+        self._width = width
+        self._numbers = numbers
+        self._is_outermost = is_outermost
         self._aggregates: list[Aggregate] = []
         self._may_aggregate = False
 
-    def compile(self) -> CompiledQuery:
+    def compile(self) -> Block:
         query = self._query
-        accepts = _always if query.where is None else self._expression(query.where)
-        sort_values = tuple(self._expression(item.expression) for item in query.order_by)
-        if any(not isinstance(item.expression, Member) for item in query.order_by):
-            raise semantic_error(
-                "SC2103", "Unsupported ORDER BY clause. ORDER BY item expression could not be mapped to a path."
-            )
+        if not self._is_outermost:
+            _check_subquery(query)
+        if query.top is not None and query.limit is not None:
+            raise semantic_error("SC2061", "'OFFSET LIMIT' clause and 'TOP' cannot be used in the same query.")
+        expansions = self._sources(query.sources)
+        accepts = operators.always if query.where is None else self._expression(query.where)
+        group_keys = tuple(map(self._expression, query.group_by))
+        check_grouping(query)
         self._may_aggregate = True
-        project = self._selection(query.selection)
-        return CompiledQuery(query, accepts, project, sort_values, tuple(self._aggregates))
+        project = self._selection()
+        self._may_aggregate = False
+        return Block(self._width, expansions, accepts, group_keys, tuple(self._aggregates), project, query.is_distinct)
 
-    def _selection(self, selection: SelectAll | SelectValue | SelectList) -> Evaluator:
+    def sort_values(self) -> tuple[Evaluator, ...]:
+        """Return what gives the values of ORDER BY, each of which is a path into an item.
+
+        Raises:
+            CosmosError: 400, one is not.
+        """
+        values = []
+        for item in self._query.order_by:
+            root: Expression = item.expression
+            values.append(self._expression(root))
+            if not isinstance(root, Member):
+                message = "Unsupported ORDER BY clause. ORDER BY item expression could not be mapped to a path."
+                raise semantic_error("SC2103", message)
+            while isinstance(root, Member):
+                root = root.base
+            if isinstance(root, Identifier) and self._scope[root.name] != 0:
+                raise backend_error(400, "Order-by over correlated collections is not supported.")
+        return tuple(values)
+
+    def _sources(self, sources: tuple[Source, ...]) -> tuple[Expansion, ...]:
+        expansions: list[Expansion] = []
+        names: set[str] = set()
+        for number, source in enumerate(sources):
+            name = source.name
+            if name in names:
+                message = f"The input alias '{name}' is specified more than once in the FROM clause."
+                raise semantic_error("SC2011", message)
+            is_container = self._is_outermost and number == 0 and not isinstance(source.collection, Subquery)
+            if is_container and isinstance(source.collection, Identifier) and not source.is_iterated:
+                place = 0
+            else:
+                expansions.append(self._expansion(source, is_container=is_container))
+                place = self._width
+                self._width += 1
+            if name is not None:
+                names.add(name)
+                self._scope[name] = place
+        return tuple(expansions)
+
+    def _expansion(self, source: Source, *, is_container: bool) -> Expansion:
+        collection = source.collection
+        if isinstance(collection, Subquery):
+            block = self._block(collection.query)
+            return expansion_of(
+                lambda row, parameters: block.results(block.rows(row, parameters), parameters),
+                is_iterated=source.is_iterated,
+            )
+        # the container goes by any name, which stands for the item here and for nothing in the rest of the query
+        outer = self._scope
+        if is_container:
+            self._scope = {_root_name(collection): 0}
+        evaluate = self._expression(collection)
+        self._scope = outer
+        return expansion_of(lambda row, parameters: (evaluate(row, parameters),), is_iterated=source.is_iterated)
+
+    def _block(self, query: Query) -> Block:
+        return _Compiler(query, self._scope, self._width, self._numbers).compile()
+
+    def _selection(self) -> Evaluator:
+        selection, sources = self._query.selection, self._query.sources
         if isinstance(selection, SelectAll):
-            if self._query.alias is None:
+            if not sources:
                 raise semantic_error("SC2040", "'SELECT *' is not valid if FROM clause is omitted.")
-            return _item
+            if len(sources) > 1:
+                raise semantic_error("SC2040", "'SELECT *' is only valid with a single input set.")
+            return operators.slot(self._scope.get(sources[0].name or "", self._width - 1))
         if isinstance(selection, SelectValue):
             return self._expression(selection.expression)
         names = result_names(selection.projections)
         values = (self._expression(projection.expression) for projection in selection.projections)
-        return _object(tuple(zip(names, values, strict=True)))
+        return operators.object_(tuple(zip(names, values, strict=True)))
 
     def _expression(self, expression: Expression) -> Evaluator:
         match expression:
             case Literal(value):
-                return lambda _item, _parameters: value
+                return operators.constant(value)
             case Parameter(name):
-                return lambda _item, parameters: _parameter(parameters, name)
+                return operators.parameter(name)
             case Identifier(name):
-                if name != self._query.alias:
-                    raise semantic_error("SC2001", f"Identifier '{name}' could not be resolved.")
-                return _item
+                return self._identifier(name)
             case Member():
                 return self._member(expression)
             case Array(items):
-                return _array(tuple(map(self._expression, items)))
+                return operators.array(self._all(items))
             case Object(fields):
-                return _object(tuple((name, self._expression(value)) for name, value in fields))
+                return operators.object_(tuple((name, self._expression(value)) for name, value in fields))
             case Call():
                 return self._call(expression)
-            case Unary("NOT", operand):
-                return _not(self._expression(operand))
-            case Unary(sign, operand):
-                return _signed(sign, self._expression(operand))
+            case Unary(kind, operand):
+                return operators.unary(kind, self._expression(operand))
             case Logical(kind, operands):
-                return _logical(kind, tuple(map(self._expression, operands)))
+                return operators.logical(kind, self._all(operands))
             case Binary(kind, left, right):
-                return _comparison(kind, self._expression(left), self._expression(right))
+                return operators.binary(kind, self._expression(left), self._expression(right))
             case In(operand, choices):
-                return _in(self._expression(operand), tuple(map(self._expression, choices)))
+                return operators.in_(self._expression(operand), self._all(choices))
             case Between(operand, low, high):
                 middle = self._expression(operand)
-                return _logical(
+                return operators.logical(
                     "AND",
                     (
-                        _comparison(">=", middle, self._expression(low)),
-                        _comparison("<=", middle, self._expression(high)),
+                        operators.comparison(">=", middle, self._expression(low)),
+                        operators.comparison("<=", middle, self._expression(high)),
                     ),
                 )
+            case Like(operand, pattern, escape):
+                return operators.like(self._expression(operand), self._expression(pattern), escape)
+            case Conditional(condition, if_true, otherwise):
+                return operators.conditional(*self._all((condition, if_true, otherwise)))
+            case Coalesce(first, second):
+                return operators.coalesce(self._expression(first), self._expression(second))
+            case Subquery(query, kind):
+                return subquery(self._block(query), kind)
+
+    def _all(self, expressions: tuple[Expression, ...]) -> tuple[Evaluator, ...]:
+        return tuple(map(self._expression, expressions))
+
+    def _identifier(self, name: str) -> Evaluator:
+        if name in self._scope:
+            return operators.slot(self._scope[name])
+        if name in _NUMBERS:
+            return operators.constant(_NUMBERS[name])
+        raise semantic_error("SC2001", f"Identifier '{name}' could not be resolved.")
 
     def _member(self, expression: Member) -> Evaluator:
-        names: list[str | int | Parameter] = []
+        keys: list[str | int | Evaluator] = []
         base: Expression = expression
         while isinstance(base, Member):
-            names.append(base.key)
+            keys.append(base.key if isinstance(base.key, (str, int)) else self._expression(base.key))
             base = base.base
-        names.reverse()
-        if isinstance(base, Identifier) and len(names) == 1 and isinstance(names[0], str):
-            self._expression(base)
-            return _property(names[0])
-        return _path(self._expression(base), tuple(names))
+        keys.reverse()
+        if isinstance(base, Identifier) and base.name in self._scope and len(keys) == 1 and isinstance(keys[0], str):
+            return operators.property_of_slot(self._scope[base.name], keys[0])
+        return operators.path(self._expression(base), tuple(keys))
 
     def _call(self, call: Call) -> Evaluator:
-        if call.function in _AGGREGATES:
+        if call.function in AGGREGATES:
             return self._aggregate(call)
-        if call.function in _AGGREGATES_FOR_LATER:
-            raise not_supported(f"The aggregate {call.function}")
-        if call.function != "IS_DEFINED":
-            raise not_supported(f"The function {call.function}")
-        if len(call.arguments) != 1:
-            raise semantic_error("SC2050", "The IS_DEFINED function requires 1 argument(s).")
-        operand = self._expression(call.arguments[0])
-        return lambda item, parameters: operand(item, parameters) is not UNDEFINED
+        if call.function in STATIC_FUNCTIONS and not call.arguments:
+            tell = STATIC_FUNCTIONS[call.function]
+            return lambda _row, parameters: tell(parameters.get(NOW) or now_in_ticks())
+        function = find_function(call)
+        return operators.call(function, self._all(call.arguments))
 
     def _aggregate(self, call: Call) -> Evaluator:
         if not self._may_aggregate:
@@ -184,9 +282,24 @@ class _Compiler:
         operand = self._expression(call.arguments[0])
         self._may_aggregate = True
         # no parameter's name is without its @
-        key = f"aggregate {len(self._aggregates)}"
-        self._aggregates.append(Aggregate(key, operand))
-        return lambda _item, parameters: parameters[key]
+        key = f"aggregate {next(self._numbers)}"
+        self._aggregates.append(Aggregate(key, AGGREGATES[call.function], operand))
+        return lambda _row, parameters: parameters[key]
+
+
+def _check_subquery(query: Query) -> None:
+    if query.order_by:
+        raise semantic_error("SC2203", "'ORDER BY' is not supported in subqueries.")
+    if query.top is not None:
+        raise semantic_error("SC2202", "'TOP' is not supported in subqueries.")
+    if query.limit is not None:
+        raise semantic_error("SC2204", "'OFFSET LIMIT' clause is not supported in subqueries.")
+
+
+def _root_name(expression: Expression) -> str:
+    while isinstance(expression, Member):
+        expression = expression.base
+    return expression.name if isinstance(expression, Identifier) else ""
 
 
 def result_names(projections: tuple[Projection, ...]) -> list[str]:
@@ -203,7 +316,7 @@ def result_names(projections: tuple[Projection, ...]) -> list[str]:
             unnamed += 1
             name = f"${unnamed}"
         if name in names:
-            raise semantic_error("SC2011", f"Column name '{name}' is specified more than once.")
+            raise semantic_error("SC2022", f"Column name '{name}' is specified more than once.")
         names.append(name)
     return names
 
@@ -214,143 +327,3 @@ def _implied_name(expression: Expression) -> str | None:
     if isinstance(expression, Member) and isinstance(expression.key, str):
         return expression.key
     return None
-
-
-def _always(_item: object, _parameters: Parameters) -> bool:
-    return True
-
-
-def _item(item: object, _parameters: Parameters) -> object:
-    return item
-
-
-def _parameter(parameters: Parameters, name: str) -> Any:
-    if name not in parameters:
-        raise semantic_error("SC2063", f"The parameter '{name}' is used in the query and has no value.")
-    return parameters[name]
-
-
-def _property(name: str) -> Evaluator:
-    return lambda item, _parameters: item.get(name, UNDEFINED) if isinstance(item, dict) else UNDEFINED
-
-
-def _path(base: Evaluator, names: tuple[str | int | Parameter, ...]) -> Evaluator:
-    def evaluate(item: object, parameters: Parameters) -> Any:
-        value = base(item, parameters)
-        for name in names:
-            key = _parameter(parameters, name.name) if isinstance(name, Parameter) else name
-            if isinstance(value, dict) and isinstance(key, str):
-                value = value.get(key, UNDEFINED)
-            elif (
-                isinstance(value, list) and isinstance(key, int) and not isinstance(key, bool) and 0 <= key < len(value)
-            ):
-                value = value[key]
-            else:
-                return UNDEFINED
-        return value
-
-    return evaluate
-
-
-def _array(items: tuple[Evaluator, ...]) -> Evaluator:
-    def evaluate(item: object, parameters: Parameters) -> list[Any]:
-        values = (evaluator(item, parameters) for evaluator in items)
-        return [value for value in values if value is not UNDEFINED]
-
-    return evaluate
-
-
-def _object(fields: tuple[tuple[str, Evaluator], ...]) -> Evaluator:
-    def evaluate(item: object, parameters: Parameters) -> dict[str, Any]:
-        values = ((name, evaluator(item, parameters)) for name, evaluator in fields)
-        return {name: value for name, value in values if value is not UNDEFINED}
-
-    return evaluate
-
-
-def _not(operand: Evaluator) -> Evaluator:
-    def evaluate(item: object, parameters: Parameters) -> Any:
-        value = operand(item, parameters)
-        return not value if isinstance(value, bool) else UNDEFINED
-
-    return evaluate
-
-
-def _signed(sign: str, operand: Evaluator) -> Evaluator:
-    def evaluate(item: object, parameters: Parameters) -> Any:
-        value = operand(item, parameters)
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            return UNDEFINED
-        return -value if sign == "-" else value
-
-    return evaluate
-
-
-def _logical(kind: str, operands: tuple[Evaluator, ...]) -> Evaluator:
-    # what decides the whole whatever the others are: one false for AND, one true for OR
-    decisive = kind == "OR"
-
-    def evaluate(item: object, parameters: Parameters) -> Any:
-        result: Any = not decisive
-        for operand in operands:
-            value = operand(item, parameters)
-            if value is decisive:
-                return decisive
-            if not isinstance(value, bool):
-                result = UNDEFINED
-        return result
-
-    return evaluate
-
-
-def _comparison(kind: str, left: Evaluator, right: Evaluator) -> Evaluator:
-    if kind in {"=", "!="}:
-        wanted = kind == "="
-
-        def evaluate_equality(item: object, parameters: Parameters) -> Any:
-            one, other = left(item, parameters), right(item, parameters)
-            if one is UNDEFINED or other is UNDEFINED:
-                return UNDEFINED
-            return are_equal(one, other) is wanted
-
-        return evaluate_equality
-    holds = _COMPARISONS[kind]
-
-    def evaluate_order(item: object, parameters: Parameters) -> Any:
-        order = compare(left(item, parameters), right(item, parameters))
-        return UNDEFINED if order is None else holds(order, 0)
-
-    return evaluate_order
-
-
-def _in(operand: Evaluator, choices: tuple[Evaluator, ...]) -> Evaluator:
-    def evaluate(item: object, parameters: Parameters) -> Any:
-        value = operand(item, parameters)
-        if value is UNDEFINED:
-            return UNDEFINED
-        candidates = (choice(item, parameters) for choice in choices)
-        return any(candidate is not UNDEFINED and are_equal(value, candidate) for candidate in candidates)
-
-    return evaluate
-
-
-def row_limits(query: Query, parameters: Parameters) -> tuple[int, int | None]:
-    """Return how many rows a query skips and how many it takes at most.
-
-    Raises:
-        CosmosError: 400, a parameter is no such number.
-    """
-    if query.limit is None or query.offset is None:
-        return 0, None
-    return _row_count("OFFSET", query.offset, parameters), _row_count("LIMIT", query.limit, parameters)
-
-
-def _row_count(clause: str, value: int | Parameter, parameters: Parameters) -> int:
-    count = _parameter(parameters, value.name) if isinstance(value, Parameter) else value
-    if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count <= 2**31 - 1:
-        raise _invalid_count(clause)
-    return count
-
-
-def _invalid_count(clause: str) -> CosmosError:
-    return semantic_error("SC2062", f"The {clause} count value must be an integer from 0 to 2147483647.")

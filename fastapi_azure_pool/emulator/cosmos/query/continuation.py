@@ -27,12 +27,14 @@ class Position:
         sequence: The sequence number of the last item, 0 for none.
         matched: How many items of this source have matched so far.
         sort_values: With ORDER BY, the last item's values; None when they were too long to be told.
+        ordinal: Which of its item's rows the last one was, from 0; only JOIN makes several of one item.
     """
 
     source: int = 0
     sequence: int = 0
     matched: int = 0
     sort_values: tuple[Any, ...] | None = None
+    ordinal: int = 0
 
 
 START = Position()
@@ -47,7 +49,7 @@ def seal(position: Position, secret: bytes, query: bytes) -> str:
     """Return a position as a token that fits into a header."""
     state = _dump(position)
     if len(state) > _MAX_STATE_BYTES:
-        state = _dump(Position(position.source, position.sequence, position.matched))
+        state = _dump(Position(position.source, position.sequence, position.matched, ordinal=position.ordinal))
     mark = hmac.digest(secret, state + query, "sha256")[:_SEAL_BYTES]
     return base64.urlsafe_b64encode(mark + state).decode()
 
@@ -65,13 +67,14 @@ def unseal(token: str, secret: bytes, query: bytes) -> Position:
     mark, state = sealed[:_SEAL_BYTES], sealed[_SEAL_BYTES:]
     if not hmac.compare_digest(mark, hmac.digest(secret, state + query, "sha256")[:_SEAL_BYTES]):
         raise bad_request("Invalid Continuation Token")
-    source, sequence, matched, values = json.loads(state)
+    source, sequence, matched, values, ordinal = json.loads(state)
     sort_values = None if values is None else tuple(value[0] if value else UNDEFINED for value in values)
-    return Position(source, sequence, matched, sort_values)
+    return Position(source, sequence, matched, sort_values, ordinal)
 
 
 def _dump(position: Position) -> bytes:
     values = position.sort_values
     # undefined is not JSON: each value stands in a list of its own, an empty one for undefined
     wrapped = None if values is None else [[] if value is UNDEFINED else [value] for value in values]
-    return json.dumps([position.source, position.sequence, position.matched, wrapped], separators=(",", ":")).encode()
+    state = [position.source, position.sequence, position.matched, wrapped, position.ordinal]
+    return json.dumps(state, separators=(",", ":")).encode()

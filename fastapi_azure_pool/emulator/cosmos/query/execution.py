@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cmp_to_key
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fastapi_azure_pool.emulator.cosmos.errors import bad_request
+from fastapi_azure_pool.emulator.cosmos.errors import CosmosError
 from fastapi_azure_pool.emulator.cosmos.items import StoredItem, dump_json
 from fastapi_azure_pool.emulator.cosmos.partitioning import UNDEFINED
-from fastapi_azure_pool.emulator.cosmos.query.compiler import CompiledQuery, Parameters, row_limits
+from fastapi_azure_pool.emulator.cosmos.query.compiler import NOW, CompiledQuery
 from fastapi_azure_pool.emulator.cosmos.query.continuation import Position
-from fastapi_azure_pool.emulator.cosmos.query.syntax import SelectAll
+from fastapi_azure_pool.emulator.cosmos.query.functions.dates import now_in_ticks
+from fastapi_azure_pool.emulator.cosmos.query.limits import row_limits
+from fastapi_azure_pool.emulator.cosmos.query.refusals import not_finite, too_deep
 from fastapi_azure_pool.emulator.cosmos.query.values import sort_key
+
+if TYPE_CHECKING:
+    from fastapi_azure_pool.emulator.cosmos.query.expressions import Parameters, Row
 
 # "Azure Cosmos DB service quotas": maximum response size of one page.
 _MAX_PAGE_BYTES = 4 * 1024 * 1024
@@ -31,6 +36,20 @@ class Page:
     next_position: Position | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A row that the condition accepts, which of its item's rows it is, and what ORDER BY sorts it by."""
+
+    item: StoredItem
+    ordinal: int
+    row: Row
+    sort_values: tuple[Any, ...] | None = None
+
+    @property
+    def place(self) -> tuple[int, int]:
+        return self.item.sequence, self.ordinal
+
+
 def run_page(
     query: CompiledQuery, parameters: Parameters, sources: Sequence[Source], *, max_items: int, position: Position
 ) -> Page:
@@ -44,98 +63,127 @@ def run_page(
         position: START, or where the previous page ended.
 
     Raises:
-        CosmosError: 400, the parameters do not fit the query.
+        CosmosError: 400, the parameters do not fit the query, or a result is no number that JSON has.
     """
     if position.source >= len(sources):
         return Page([], len(sources) - 1, None)
+    parameters = {**parameters, NOW: now_in_ticks()}
+    block = query.block
     try:
-        rows, next_position = _run_source(query, parameters, sources[position.source](), max_items, position)
+        if not query.syntax.sources:
+            # a query of no container has one row, wherever it is asked
+            results = block.results(block.rows((UNDEFINED,), parameters), parameters)
+            rows, next_position = _cut(results, query, parameters, max_items, position)
+            return Page(rows, position.source, next_position)
+        candidates = _candidates(query, parameters, sources[position.source](), position)
+        if block.is_grouped or block.is_distinct:
+            results = block.results((candidate.row for candidate in candidates), parameters)
+            rows, next_position = _cut(results, query, parameters, max_items, position)
+        else:
+            rows, next_position = _take(query, parameters, candidates, max_items, position)
     except RecursionError as error:
-        raise bad_request("The query is nested too deeply.") from error
+        raise too_deep() from error
     if next_position is None and position.source + 1 < len(sources):
         next_position = Position(source=position.source + 1)
     return Page(rows, position.source, next_position)
 
 
-def _run_source(
-    query: CompiledQuery, parameters: Parameters, items: Iterable[StoredItem], max_items: int, position: Position
+def _cut(
+    results: Iterator[Any], query: CompiledQuery, parameters: Parameters, max_items: int, position: Position
 ) -> tuple[list[bytes], Position | None]:
-    accepts = query.accepts
-    matching = (item for item in items if accepts(item.document, parameters) is True)
-    if query.aggregates:
-        return _aggregate(query, parameters, matching), None
-    if query.sort_values:
-        remaining = _sorted_after(query, parameters, matching, position)
-    else:
-        remaining = ((item, None) for item in matching if item.sequence > position.sequence)
-    return _take(query, parameters, remaining, max_items, position)
+    """Return a page of results that can only be made from all rows; it is found again by counting."""
+    skip, limit = row_limits(query.syntax, parameters)
+    wanted = list(results)[skip:][:limit]
+    end = position.matched + max_items
+    rows = [_dump(value) for value in wanted[position.matched : end]]
+    return rows, Position(position.source, matched=end) if end < len(wanted) else None
 
 
 def _take(
     query: CompiledQuery,
     parameters: Parameters,
-    remaining: Iterator[tuple[StoredItem, tuple[Any, ...] | None]],
+    candidates: Iterator[_Candidate],
     max_items: int,
     position: Position,
 ) -> tuple[list[bytes], Position | None]:
     skip, limit = row_limits(query.syntax, parameters)
     end = None if limit is None else skip + limit
-    is_whole_item = isinstance(query.syntax.selection, SelectAll)
+    project = query.block.project
     rows: list[bytes] = []
     size = 0
-    source, sequence, matched, last_values = position.source, position.sequence, position.matched, position.sort_values
-    for item, values in remaining:
-        if end is not None and matched >= end:
+    last = position
+    for candidate in candidates:
+        if end is not None and last.matched >= end:
             return rows, None
         if len(rows) >= max_items or size > _MAX_PAGE_BYTES:
-            return rows, Position(source, sequence, matched, last_values)
-        sequence, last_values = item.sequence, values
-        matched += 1
-        if matched <= skip:
+            return rows, last
+        sequence, ordinal = candidate.place
+        last = Position(position.source, sequence, last.matched + 1, candidate.sort_values, ordinal)
+        if last.matched <= skip:
             continue
-        row = item.body if is_whole_item else _project(query, parameters, item)
-        if row is not None:
-            rows.append(row)
-            size += len(row)
+        if query.is_whole_item:
+            row = candidate.item.body
+        else:
+            value = project(candidate.row, parameters)
+            if value is UNDEFINED:
+                continue
+            row = _dump(value)
+        rows.append(row)
+        size += len(row)
     return rows, None
 
 
-def _project(query: CompiledQuery, parameters: Parameters, item: StoredItem) -> bytes | None:
-    value = query.project(item.document, parameters)
-    return None if value is UNDEFINED else dump_json(value)
+def _dump(value: Any) -> bytes:
+    try:
+        return dump_json(value)
+    except CosmosError as error:
+        raise not_finite() from error
 
 
-def _aggregate(query: CompiledQuery, parameters: Parameters, matching: Iterable[StoredItem]) -> list[bytes]:
-    counts = dict.fromkeys((aggregate.key for aggregate in query.aggregates), 0)
-    for item in matching:
-        for aggregate in query.aggregates:
-            if aggregate.operand(item.document, parameters) is not UNDEFINED:
-                counts[aggregate.key] += 1
-    value = query.project(UNDEFINED, {**parameters, **counts})
-    return [] if value is UNDEFINED else [dump_json(value)]
+def _candidates(
+    query: CompiledQuery, parameters: Parameters, items: Iterable[StoredItem], position: Position
+) -> Iterator[_Candidate]:
+    """Return the rows from a position on that the condition accepts, in order."""
+    block = query.block
+    goes_on = not (query.sort_values or block.is_grouped or block.is_distinct)
+    first = position.sequence if goes_on else 0
+    after = (position.sequence, position.ordinal)
+    accepts = block.accepts
+    found = (
+        _Candidate(item, ordinal, row)
+        for item in items
+        if item.sequence >= first
+        for ordinal, row in enumerate(block.expand((item.document,), parameters))
+        if not (goes_on and (item.sequence, ordinal) <= after) and accepts(row, parameters) is True
+    )
+    return _sorted_after(query, parameters, found, position) if query.sort_values else found
 
 
 def _sorted_after(
-    query: CompiledQuery, parameters: Parameters, matching: Iterable[StoredItem], position: Position
-) -> Iterator[tuple[StoredItem, tuple[Any, ...] | None]]:
+    query: CompiledQuery, parameters: Parameters, candidates: Iterable[_Candidate], position: Position
+) -> Iterator[_Candidate]:
     descending = [item.is_descending for item in query.syntax.order_by]
 
-    def compare(one: tuple[int, tuple[Any, ...]], other: tuple[int, tuple[Any, ...]]) -> int:
-        for left, right, is_descending in zip(one[1], other[1], descending, strict=True):
+    def compare(one: _Place, other: _Place) -> int:
+        for left, right, is_descending in zip(one[0], other[0], descending, strict=True):
             left_key, right_key = sort_key(left), sort_key(right)
             if left_key != right_key:
                 return 1 if (left_key > right_key) is not is_descending else -1
-        return (one[0] > other[0]) - (one[0] < other[0])
+        return (one[1] > other[1]) - (one[1] < other[1])
 
-    found = [
-        (item, (item.sequence, tuple(evaluate(item.document, parameters) for evaluate in query.sort_values)))
-        for item in matching
-    ]
     order = cmp_to_key(compare)
-    found.sort(key=lambda pair: order(pair[1]))
-    if position.sort_values is not None:
-        last = (position.sequence, position.sort_values)
-        found = [pair for pair in found if compare(pair[1], last) > 0]
-    elif position.matched:
-        found = found[position.matched :]
-    return ((item, place[1]) for item, place in found)
+    placed = [
+        (tuple(evaluate(candidate.row, parameters) for evaluate in query.sort_values), candidate)
+        for candidate in candidates
+    ]
+    placed.sort(key=lambda pair: order((pair[0], pair[1].place)))
+    if not (query.block.is_grouped or query.block.is_distinct):
+        if position.sort_values is not None:
+            last = (position.sort_values, (position.sequence, position.ordinal))
+            placed = [pair for pair in placed if compare((pair[0], pair[1].place), last) > 0]
+        elif position.matched:
+            placed = placed[position.matched :]
+    return (_Candidate(one.item, one.ordinal, one.row, values) for values, one in placed)
+
+
+_Place = tuple[tuple[Any, ...], tuple[int, int]]

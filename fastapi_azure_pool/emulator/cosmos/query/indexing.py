@@ -56,6 +56,6 @@ def _parse_part(part: object) -> tuple[str, bool]:
 def _path(expression: Expression) -> str:
     names: list[str] = []
     while isinstance(expression, Member):
-        names.append("[]" if isinstance(expression.key, int) else str(expression.key))
+        names.append(expression.key if isinstance(expression.key, str) else "[]")
         expression = expression.base
     return "/" + "/".join(reversed(names))

@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 
 from fastapi_azure_pool.emulator.cosmos.partitioning import Undefined
+
+# What may stand after a dot; the words that the service keeps for itself may not.
+_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_RESERVED_WORDS = re.compile(
+    "and|array|as|asc|between|by|desc|distinct|escape|exists|false|from|group|in|join|like|not|null|or|order|select|top|true|udf|"
+    "undefined|value|where",
+    re.IGNORECASE,
+)
+
+
+def _is_plain(name: str) -> bool:
+    return _PLAIN_NAME.fullmatch(name) is not None and _RESERVED_WORDS.fullmatch(name) is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +43,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Identifier:
-    """A name that stands alone: the alias of the container's items."""
+    """A name that stands alone: the alias of a source."""
 
     name: str
 
@@ -40,13 +53,15 @@ class Identifier:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A property of an object or, with an integer, an element of an array."""
+    """A property of an object or an element of an array, by a name, a number, or what an expression gives."""
 
     base: Expression
-    key: str | int | Parameter
+    key: str | int | Expression
 
     def __str__(self) -> str:
-        return f"{self.base}[{self.key if isinstance(self.key, (int, Parameter)) else json.dumps(self.key)}]"
+        if isinstance(self.key, str) and _is_plain(self.key):
+            return f"{self.base}.{self.key}"
+        return f"{self.base}[{json.dumps(self.key) if isinstance(self.key, str) else self.key}]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +86,11 @@ class Object:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A function and what it is called with; the name is in upper case."""
+    """A function, in upper case, and what it is called with; ``spelling`` is how the query writes it."""
 
     function: str
     arguments: tuple[Expression, ...]
+    spelling: str = field(default="", compare=False)
 
     def __str__(self) -> str:
         return f"{self.function}({', '.join(map(str, self.arguments))})"
@@ -82,7 +98,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Unary:
-    """NOT, a minus or a plus before an expression."""
+    """NOT, a minus, a plus or a tilde before an expression."""
 
     operator: str
     operand: Expression
@@ -104,7 +120,7 @@ class Logical:
 
 @dataclass(frozen=True, slots=True)
 class Binary:
-    """A comparison of two expressions."""
+    """A comparison, arithmetic, or another operator between two expressions."""
 
     operator: str
     left: Expression
@@ -137,7 +153,71 @@ class Between:
         return f"({self.operand} BETWEEN {self.low} AND {self.high})"
 
 
-Expression = Literal | Parameter | Identifier | Member | Array | Object | Call | Unary | Logical | Binary | In | Between
+@dataclass(frozen=True, slots=True)
+class Like:
+    """Whether a text matches a pattern of %, _ and brackets."""
+
+    operand: Expression
+    pattern: Expression
+    escape: str | None
+
+    def __str__(self) -> str:
+        escape = "" if self.escape is None else f" ESCAPE {json.dumps(self.escape)}"
+        return f"({self.operand} LIKE {self.pattern}{escape})"
+
+
+@dataclass(frozen=True, slots=True)
+class Conditional:
+    """One of two expressions, by a condition."""
+
+    condition: Expression
+    if_true: Expression
+    otherwise: Expression
+
+    def __str__(self) -> str:
+        return f"({self.condition} ? {self.if_true} : {self.otherwise})"
+
+
+@dataclass(frozen=True, slots=True)
+class Coalesce:
+    """The first expression, or the second where that is undefined."""
+
+    first: Expression
+    second: Expression
+
+    def __str__(self) -> str:
+        return f"({self.first} ?? {self.second})"
+
+
+@dataclass(frozen=True, slots=True)
+class Subquery:
+    """A query in parentheses: its value, or with ``kind`` ARRAY all its values, or with EXISTS whether there are any."""
+
+    query: Query
+    kind: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind}({self.query})"
+
+
+Expression = (
+    Literal
+    | Parameter
+    | Identifier
+    | Member
+    | Array
+    | Object
+    | Call
+    | Unary
+    | Logical
+    | Binary
+    | In
+    | Between
+    | Like
+    | Conditional
+    | Coalesce
+    | Subquery
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +260,31 @@ class SelectList:
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """What FROM or JOIN names: a path or a subquery, its alias if it was given one, and whether its elements are meant."""
+
+    collection: Expression
+    alias: str | None
+    is_iterated: bool
+
+    def __str__(self) -> str:
+        if self.is_iterated:
+            return f"{self.alias} IN {self.collection}"
+        return str(self.collection) if self.alias is None else f"{self.collection} AS {self.alias}"
+
+    @property
+    def name(self) -> str | None:
+        """What the query calls it: by its alias, or by the last name of its path."""
+        if self.alias is not None:
+            return self.alias
+        if isinstance(self.collection, Identifier):
+            return self.collection.name
+        if isinstance(self.collection, Member) and isinstance(self.collection.key, str):
+            return self.collection.key
+        return None
+
+
+@dataclass(frozen=True, slots=True)
 class SortItem:
     """One expression of ORDER BY and its direction."""
 
@@ -192,21 +297,28 @@ class SortItem:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A whole query; ``alias`` is None without FROM."""
+    """A whole query; ``sources`` is empty without FROM."""
 
     selection: SelectAll | SelectValue | SelectList
-    alias: str | None
-    where: Expression | None
-    order_by: tuple[SortItem, ...]
-    offset: int | Parameter | None
-    limit: int | Parameter | None
+    sources: tuple[Source, ...] = ()
+    where: Expression | None = None
+    group_by: tuple[Expression, ...] = ()
+    order_by: tuple[SortItem, ...] = ()
+    is_distinct: bool = False
+    top: int | Parameter | None = None
+    offset: int | Parameter | None = None
+    limit: int | Parameter | None = None
 
     def __str__(self) -> str:
-        parts = [f"SELECT {self.selection}"]
-        if self.alias is not None:
-            parts.append(f"FROM {self.alias}")
+        distinct = "DISTINCT " if self.is_distinct else ""
+        top = "" if self.top is None else f"TOP {self.top} "
+        parts = [f"SELECT {distinct}{top}{self.selection}"]
+        if self.sources:
+            parts.append(f"FROM {' JOIN '.join(map(str, self.sources))}")
         if self.where is not None:
             parts.append(f"WHERE {self.where}")
+        if self.group_by:
+            parts.append(f"GROUP BY {', '.join(map(str, self.group_by))}")
         if self.order_by:
             parts.append(f"ORDER BY {', '.join(map(str, self.order_by))}")
         if self.limit is not None:

@@ -7,7 +7,8 @@ Two values of different types are unequal, not incomparable, as far as = and != 
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, TypeGuard
 
 from fastapi_azure_pool.emulator.cosmos.partitioning import UNDEFINED
 
@@ -18,6 +19,25 @@ _RANKS: dict[type, int] = {type(None): 1, bool: 2, int: 4, float: 4, str: 5, lis
 def rank(value: object) -> int:
     """Return the place of a value's type in the order of the types: undefined 0, then null, boolean, number, string."""
     return 0 if value is UNDEFINED else _RANKS[type(value)]
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Say whether a value is a number, which to Python true and false are as well."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def as_number(value: float) -> int | float:
+    """Return the result of a calculation as the service writes it: 4 rather than 4.0, and no integer beyond 64 bits."""
+    if isinstance(value, int):
+        return value if -(2**63) <= value < 2**63 else _as_float(value)
+    return int(value) if value.is_integer() and abs(value) < 2**53 else value
+
+
+def _as_float(value: int) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def are_equal(left: Any, right: Any) -> bool:
@@ -47,3 +67,13 @@ def sort_key(value: Any) -> tuple[int, Any]:
     """Return what Python can sort any values by, as ORDER BY does: first by type, then within it."""
     kind = rank(value)
     return (kind, value if kind in {2, 4, 5} else 0)
+
+
+def distinct_key(value: Any) -> Any:
+    """Return what Python can look any value up by, equal exactly where the values are; undefined has one too."""
+    kind = rank(value)
+    if kind == 6:
+        return (kind, tuple(map(distinct_key, value)))
+    if kind == 7:
+        return (kind, frozenset((name, distinct_key(inner)) for name, inner in value.items()))
+    return (kind, value)
