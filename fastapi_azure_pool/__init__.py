@@ -10,8 +10,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from fastapi_azure_pool.clients.blob import AzureBlobStorageClient, ManagedAzureBlobStorage
     from fastapi_azure_pool.clients.cosmos import Cosmos, ManagedCosmos
     from fastapi_azure_pool.clients.credentials import SharedCredential
+    from fastapi_azure_pool.clients.event_grid_publisher import EventGridPublisher
+    from fastapi_azure_pool.clients.event_grid_topics import EventGridConfig, EventGridTopicConfig
+    from fastapi_azure_pool.clients.eventgrid import EventGridClient, ManagedEventGridPublisher
     from fastapi_azure_pool.clients.eventhub import Eventhub, ManagedAzureEventhubProducer
     from fastapi_azure_pool.clients.managed import ManagedClient
     from fastapi_azure_pool.clients.servicebus import AzureServiceBus, ManagedAzureServiceBusSender
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
         pooled,
     )
     from fastapi_azure_pool.errors import (
+        AzureBlobError,
         ConnectionFailed,
         ConnectionsExhausted,
         MessageTooLarge,
@@ -50,13 +55,18 @@ if TYPE_CHECKING:
     from fastapi_azure_pool.registry import AzurePools
 
 _HOMES = {
+    "clients.blob": ("AzureBlobStorageClient", "ManagedAzureBlobStorage"),
     "clients.cosmos": ("Cosmos", "ManagedCosmos"),
     "clients.credentials": ("SharedCredential",),
+    "clients.event_grid_publisher": ("EventGridPublisher",),
+    "clients.event_grid_topics": ("EventGridConfig", "EventGridTopicConfig"),
+    "clients.eventgrid": ("EventGridClient", "ManagedEventGridPublisher"),
     "clients.eventhub": ("Eventhub", "ManagedAzureEventhubProducer"),
     "clients.managed": ("ManagedClient",),
     "clients.servicebus": ("AzureServiceBus", "ManagedAzureServiceBusSender"),
     "dependencies": ("POOL_RESPONSES", "PoolUnavailable", "install_error_handlers", "managed", "pooled"),
     "errors": (
+        "AzureBlobError",
         "ConnectionFailed",
         "ConnectionsExhausted",
         "MessageTooLarge",
@@ -91,6 +101,8 @@ __all__ = [
     "POOL_RESPONSES",
     "AbstractConnector",
     "AbstractorConnector",
+    "AzureBlobError",
+    "AzureBlobStorageClient",
     "AzurePools",
     "AzureServiceBus",
     "ConnectionFailed",
@@ -98,11 +110,17 @@ __all__ = [
     "ConnectionState",
     "ConnectionsExhausted",
     "Cosmos",
+    "EventGridClient",
+    "EventGridConfig",
+    "EventGridPublisher",
+    "EventGridTopicConfig",
     "Eventhub",
+    "ManagedAzureBlobStorage",
     "ManagedAzureEventhubProducer",
     "ManagedAzureServiceBusSender",
     "ManagedClient",
     "ManagedCosmos",
+    "ManagedEventGridPublisher",
     "MessageTooLarge",
     "PoolClosed",
     "PoolError",
