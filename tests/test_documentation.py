@@ -3,8 +3,9 @@
 The blocks of a page run one after another in one namespace, as if they stood in one file. The account that the pages use as their
 example, https://shop.documents.azure.com, stands for the emulator's, and azure-identity finds the emulator's token endpoint in the
 environment. The namespace shop.servicebus.windows.net stands for that of an emulator without TLS, with its connection string in the
-place of the credential: with TLS the SDKs honour no port. Nothing else is changed. If a page defines ``app``, it is started and
-must be healthy. A block that cannot run has the line ``<!-- not run: reason -->`` before it.
+place of the credential: with TLS the SDKs honour no port. Topics of Event Grid, https://shop-orders.westeurope-1.eventgrid.azure.net
+and the like, stand for those of that emulator, with their key in the place of the credential. Nothing else is changed. If a page
+defines ``app``, it is started and must be healthy. A block that cannot run has the line ``<!-- not run: reason -->`` before it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import asyncio
 import json
 import re
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,8 @@ NAME_ARGUMENTS = {
 EXAMPLE_NAMESPACE = re.compile(
     rf'(?P<client>{"|".join(NAME_ARGUMENTS)})\(\s*"shop\.servicebus\.windows\.net", (?P<name>"\w+"), DefaultAzureCredential'
 )
+EXAMPLE_TOPIC = re.compile(r"https://shop-(?P<topic>\w+)\.westeurope-1\.eventgrid\.azure\.net/api/events")
+EXAMPLE_PUBLISHER = re.compile(r"ManagedEventGridPublisher\((?P<config>\w+), DefaultAzureCredential")
 
 FENCE = re.compile(
     r"^(?P<indent> *)```(?P<language>[a-z]+)?(?P<rest>[^\n`]*)\n(?P<body>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL
@@ -68,10 +71,12 @@ def blocks_of(page: str) -> list[Block]:
 
 @dataclass(frozen=True)
 class Azure:
-    """What stands for the examples' account and namespace."""
+    """What stands for the examples' account, namespace and topics."""
 
     cosmos_endpoint: str
     connection_string: str
+    topics: dict[str, str] = field(default_factory=dict)
+    topics_key: str = ""
 
 
 def run(name: str, page: str, azure: Azure) -> dict[str, Any]:
@@ -86,6 +91,10 @@ def run(name: str, page: str, azure: Azure) -> dict[str, Any]:
         if block.language == "python" and block.excuse is None:
             # The line numbers of a traceback are the page's.
             text = EXAMPLE_NAMESPACE.sub(connect, block.text.replace(EXAMPLE_ACCOUNT, azure.cosmos_endpoint))
+            text = EXAMPLE_TOPIC.sub(lambda match: azure.topics[match["topic"]], text)
+            text = EXAMPLE_PUBLISHER.sub(
+                rf"ManagedEventGridPublisher(\g<config>, credential={azure.topics_key!r}", text
+            )
             exec(compile("\n" * (block.line - 1) + text, name, "exec", dont_inherit=True), vars(module))
     return vars(module)
 
@@ -102,6 +111,8 @@ def emulators() -> Iterator[tuple[Emulator, Emulator]]:
         await with_tls.create_cosmos_container("shop", "orders", partition_key="/id")
         await plain.create_eventhub("orders")
         await plain.create_queue("invoices")
+        await plain.create_eventgrid_topic("orders")
+        await plain.create_eventgrid_topic("audit", "CloudEventSchemaV1_0")
         await asyncio.gather(with_tls.start(), plain.start())
 
     async def stop() -> None:
@@ -121,7 +132,8 @@ def azure(emulators: tuple[Emulator, Emulator], monkeypatch: pytest.MonkeyPatch)
     with_tls, plain = emulators
     for name, value in with_tls.environment.items():
         monkeypatch.setenv(name, value)
-    return Azure(with_tls.cosmos_endpoint.rstrip("/"), plain.servicebus_connection_string)
+    topics = {topic: plain.eventgrid_endpoint(topic) for topic in ("orders", "audit")}
+    return Azure(with_tls.cosmos_endpoint.rstrip("/"), plain.servicebus_connection_string, topics, plain.eventgrid_key)
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -161,6 +173,26 @@ def test_the_quick_start_s_routes_answer(azure: Azure) -> None:
         }
         assert http.portal is not None
         assert http.portal.call(defined["count_orders"], app) >= 1
+
+
+def test_the_event_grid_page_publishes(azure: Azure, emulators: tuple[Emulator, Emulator]) -> None:
+    """The Event Grid page's routes and scripts publish to both topics, each in its schema."""
+    _, plain = emulators
+    defined = run("docs/event-grid.md", (ROOT / "docs/event-grid.md").read_text(), azure)
+    with TestClient(defined["app"]) as http:
+        answers = [http.post(f"/orders/7/{what}") for what in ("confirmation", "cancellation")]
+        assert [answer.status_code for answer in answers] == [200, 200]
+    defined["report_sync"](plain.eventgrid_key)
+    asyncio.run(defined["report_async"](plain.eventgrid_key))
+    assert [event.type for event in plain.eventgrid_events("orders")] == [
+        "shop.order.confirmed",
+        "shop.order.cancelled",
+        "shop.report.ready",
+    ]
+    assert [(event.type, event.source) for event in plain.eventgrid_events("audit")] == [
+        ("shop.order.cancelled", "/shop"),
+        ("shop.report.ready", "/shop"),
+    ]
 
 
 def test_the_documented_health_document_has_the_fields_that_are_answered(azure: Azure) -> None:

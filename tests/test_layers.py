@@ -203,6 +203,11 @@ def test_a_circle_would_be_found() -> None:
         ),
         ("from fastapi_azure_pool import ManagedClient", {"fastapi", "starlette", "azure", "aiohttp"}),
         ("from fastapi_azure_pool import ManagedCosmos", {"fastapi", "starlette", "azure.storage", "azure.eventhub"}),
+        ("from fastapi_azure_pool import EventGridConfig, EventGridTopicConfig", {"fastapi", "azure", "aiohttp"}),
+        (
+            "from fastapi_azure_pool import ManagedEventGridPublisher",
+            {"fastapi", "starlette", "azure.cosmos", "azure.identity", "azure.storage", "azure.eventhub"},
+        ),
         ("from fastapi_azure_pool import health_router, open_pools, pooled", {"azure", "aiohttp"}),
     ],
 )

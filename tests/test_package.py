@@ -71,6 +71,9 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
     [
         ("Cosmos", "azure.cosmos", "cosmos"),
         ("ManagedCosmos", "azure.cosmos.aio", "cosmos"),
+        ("EventGridClient", "azure.eventgrid", "eventgrid"),
+        ("EventGridPublisher", "azure.eventgrid.aio", "eventgrid"),
+        ("ManagedEventGridPublisher", "azure.eventgrid.aio", "eventgrid"),
         ("Eventhub", "azure.eventhub", "eventhub"),
         ("ManagedAzureEventhubProducer", "azure.eventhub.aio", "eventhub"),
         ("AzureServiceBus", "azure.servicebus", "servicebus"),
