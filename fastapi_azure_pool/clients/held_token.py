@@ -28,7 +28,8 @@ class HeldToken:
     """A token, and what becomes of it. Times are seconds since 1970.
 
     Attributes:
-        info: The token as callers get it; ``refresh_on`` is when there will be a new one, so that SDKs do not ask before.
+        info: The token as callers get it. Its ``refresh_on`` is when there will be a new one, so that SDKs do not ask before; None
+            where the credential told none, or little time is left then.
         number: The number of the request that got it: what an earlier one answers later is older.
         renew_at: When to ask for the next one: after ``refresh_on``, or 300 s before the end (half of the life of a token that
             lives less than 600 s), and up to a tenth of the rest later, so that many processes do not ask together.
@@ -53,11 +54,11 @@ class HeldToken:
         if info.refresh_on is not None and info.refresh_on < end:
             due = info.refresh_on
         renew_at = due + random.uniform(0.0, _JITTER) * (end - max(due, now))  # noqa: S311 - spreads load, guards no secret
+        # SDKs add up to 60 s to it at random (azure-core's MAX_REFRESH_JITTER_SECONDS), and keep the token meanwhile; who is
+        # not told asks at each call in the last minutes, and gets what is held.
+        is_told = info.refresh_on is not None and end - renew_at > RENEW_BEFORE_SECONDS
         shown = AccessTokenInfo(
-            info.token,
-            end,
-            token_type=info.token_type,
-            refresh_on=None if info.refresh_on is None else min(int(renew_at) + 1, end),
+            info.token, end, token_type=info.token_type, refresh_on=int(renew_at) + 1 if is_told else None
         )
         return cls(shown, number, renew_at, end - min(WAIT_BEFORE_SECONDS, left / 10))
 

@@ -251,6 +251,12 @@ async def test_callers_are_told_when_the_next_token_will_be_there(keeper: TokenK
     assert (await keeper.get(("other",), {})).refresh_on is None
 
 
+async def test_callers_of_a_short_lived_token_are_not_told(keeper: TokenKeeper, endpoint: Endpoint) -> None:
+    """SDKs add up to 60 s to refresh_on and use a token until then: one that ends soon after says nothing, so that they ask."""
+    endpoint.refresh_in, endpoint.lifetime = 60, 120
+    assert (await keeper.get((SCOPE,), {})).refresh_on is None
+
+
 async def test_no_request_after_close(keeper: TokenKeeper, endpoint: Endpoint) -> None:
     """close() ends what is under way, and the task; the tokens are forgotten, and nothing is asked any more."""
     keeper.keep_fresh(["a", "b"])
@@ -262,10 +268,13 @@ async def test_no_request_after_close(keeper: TokenKeeper, endpoint: Endpoint) -
     with pytest.raises(ClientAuthenticationError, match="closed during the token request"):
         await waiting
     assert renewing() == []
-    await let_time_pass(10 * 3600)
+    await let_time_pass(1000)
     assert len(endpoint.requests) == 3
     endpoint.seconds = 0.1
     assert await token(keeper, "a") == "token-4"
+    keeper.keep_fresh(["d"])
+    await let_time_pass(10 * 3600)
+    assert [scopes for scopes, _ in endpoint.requests[3:]].count(("a",)) == 2
 
 
 async def test_random_lives(keeper: TokenKeeper, endpoint: Endpoint) -> None:
