@@ -209,6 +209,11 @@ def test_a_circle_would_be_found() -> None:
             {"fastapi", "starlette", "azure.cosmos", "azure.identity", "azure.storage", "azure.eventhub"},
         ),
         ("from fastapi_azure_pool import health_router, open_pools, pooled", {"azure", "aiohttp"}),
+        ("from fastapi_azure_pool.testing import FakeManagedClient, fake_pools", {"fastapi", "azure", "aiohttp"}),
+        (
+            "from fastapi_azure_pool.testing import plugin",
+            {"fastapi", "starlette", "azure", "aiohttp", "fastapi_azure_pool.emulator", "fastapi_azure_pool.pool"},
+        ),
     ],
 )
 def test_nothing_is_loaded_before_it_is_needed(statement: str, unwanted: set[str]) -> None:

@@ -78,6 +78,9 @@ class RunningApplication:
     ) -> None:
         self._afterwards.close()
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._application!r}>"
+
     @property
     def pools(self) -> AzurePools:
         """The application's pools by name: ``running.pools.client("orders", ManagedCosmos)``.

@@ -127,9 +127,7 @@ class BackgroundEmulator:
 
     def recover(self) -> None:
         """End every fault, and start the emulator again if it was stopped; the plugin does so after each test."""
-        self.faults.clear()
-        if not self.is_running:
-            self.start()
+        self.portal.call(self._recover)
 
     @property
     def faults(self) -> Faults:
@@ -150,6 +148,12 @@ class BackgroundEmulator:
     token_requests = _Reading(lambda azure: azure.token_requests)
     identity_requests = _Log(lambda azure: azure.identity_requests)
 
+    tenant_id = _Reading(lambda azure: azure.tenant_id)
+    entra_authority = _Reading(lambda azure: azure.entra_authority)
+    set_token_lifetime = _plain(Emulator.set_token_lifetime)
+    issue_federated_token = _plain(Emulator.issue_federated_token)
+    workload_environment = _plain(Emulator.workload_environment)
+
     cosmos_endpoint = _Reading(lambda azure: azure.cosmos_endpoint)
     cosmos_key = _Reading(lambda azure: azure.cosmos_key)
     cosmos_connection_string = _Reading(lambda azure: azure.cosmos_connection_string)
@@ -168,3 +172,22 @@ class BackgroundEmulator:
     create_topic = _plain(Emulator.create_topic)
     create_subscription = _plain(Emulator.create_subscription)
     queue_messages = _plain(Emulator.queue_messages)
+
+    storage_account = _Reading(lambda azure: azure.storage_account)
+    storage_key = _Reading(lambda azure: azure.storage_key)
+    blob_endpoint = _Reading(lambda azure: azure.blob_endpoint)
+    blob_connection_string = _Reading(lambda azure: azure.blob_connection_string)
+    create_blob_container = _plain(Emulator.create_blob_container)
+    blobs = _plain(Emulator.blobs)
+    blob_requests = _Log(lambda azure: azure.blob_requests)
+
+    eventgrid_key = _Reading(lambda azure: azure.eventgrid_key)
+    eventgrid_endpoint = _plain(Emulator.eventgrid_endpoint)
+    create_eventgrid_topic = _plain(Emulator.create_eventgrid_topic)
+    eventgrid_events = _plain(Emulator.eventgrid_events)
+    eventgrid_requests = _Log(lambda azure: azure.eventgrid_requests)
+
+    async def _recover(self) -> None:
+        self.emulator.faults.clear()
+        if not self.emulator.is_running:
+            await self.emulator.start()

@@ -33,6 +33,8 @@ makes it, or where one of these is found:
         return "shop.main:create_app"
 """
 
+_FOUND = "azure_pool_app had set these environment variables: {}. Override azure_environment for an application with other names."
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Take the scopes of the fixtures from pytest's configuration."""
@@ -115,11 +117,18 @@ def _azure_environment_is_set(azure_environment: Mapping[str, str]) -> Iterator[
 
 
 @pytest.fixture(scope=_app_scope)
-def azure_pool_app(_azure_environment_is_set: None, azure_app: Application) -> Iterator[RunningApplication]:
+def azure_pool_app(
+    _azure_environment_is_set: None, azure_environment: Mapping[str, str], azure_app: Application
+) -> Iterator[RunningApplication]:
     """The application that azure_app returns, started on azure_emulator: .client, .async_client(), .pools, .run(), .app."""
     from fastapi_azure_pool.testing.application import RunningApplication  # noqa: PLC0415 - see the module
 
-    with RunningApplication(azure_app) as running:
+    with ExitStack() as stack:
+        try:
+            running = stack.enter_context(RunningApplication(azure_app))
+        except Exception as error:
+            error.add_note(_FOUND.format(", ".join(azure_environment)))
+            raise
         yield running
 
 
