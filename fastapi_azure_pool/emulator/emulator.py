@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, Self
 
 from fastapi_azure_pool.emulator.blob_containers import BlobContainers
@@ -24,7 +25,7 @@ from fastapi_azure_pool.emulator.tokens import SYSTEM_ASSIGNED_CLIENT_ID, TokenI
 from fastapi_azure_pool.emulator.workload_identity import WorkloadIdentity
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
     from fastapi_azure_pool.emulator.amqp.server import AmqpServer
@@ -50,6 +51,8 @@ class Emulator(MessagingEntities, EventGridTopics, BlobContainers, WorkloadIdent
         cosmos_key: The account's key, in base64; default: the same for every emulator, so that it can be pasted once.
         cosmos_partitions: How many physical partitions a new container has, 1 (default) to 100. With more than one,
             queries across partitions are split up and put together by the SDK as they are for large containers on Azure.
+        cosmos_clock: Gives the seconds since 1970 by which Cosmos DB sets ``_ts`` and lets items expire (default
+            ``time.time``): with a clock of its own, a test needs not wait for a time to live.
         amqp_port: The port of Event Hubs and Service Bus, likewise.
         amqp_key: The shared access key of RootManageSharedAccessKey; default: the same for every emulator.
         amqp_idle_timeout_seconds: After how long without a frame a connection of these two is closed (default 240, as on
@@ -78,6 +81,7 @@ class Emulator(MessagingEntities, EventGridTopics, BlobContainers, WorkloadIdent
         entra_port: int = 0,
         cosmos_key: str | None = None,
         cosmos_partitions: int = 1,
+        cosmos_clock: Callable[[], float] = time.time,
         amqp_port: int = 0,
         amqp_key: str | None = None,
         amqp_idle_timeout_seconds: float = 240.0,
@@ -95,7 +99,7 @@ class Emulator(MessagingEntities, EventGridTopics, BlobContainers, WorkloadIdent
         self._cosmos_key = DEFAULT_KEY if cosmos_key is None else cosmos_key
         self._cosmos_partitions = cosmos_partitions
         self._tokens = TokenIssuer()
-        self._account = Account()
+        self._account = Account(cosmos_clock)
         self._authorization = Authorization(self._cosmos_key, self._tokens)
         self.faults = Faults(("cosmos", "identity", "amqp", "eventgrid", "blob"), self._drop_connections)
         self._cosmos = CosmosService(self.faults, self._account, self._authorization, partition_count=cosmos_partitions)
@@ -294,6 +298,7 @@ class Emulator(MessagingEntities, EventGridTopics, BlobContainers, WorkloadIdent
         partition_key: str | Sequence[str],
         partitions: int | None = None,
         indexing_policy: Mapping[str, Any] | None = None,
+        default_ttl: int | None = None,
     ) -> None:
         """Make a container, and its database when there is none, without a client; before the start or after.
 
@@ -303,6 +308,8 @@ class Emulator(MessagingEntities, EventGridTopics, BlobContainers, WorkloadIdent
             partition_key: The path of the partition key, such as ``/customer_id``, or up to three for a hierarchical key.
             partitions: How many physical partitions it has, 1 to 100; default: ``cosmos_partitions``.
             indexing_policy: As Azure has it; ORDER BY with several properties needs ``compositeIndexes``.
+            default_ttl: After how many seconds without a change an item expires; -1 for never, unless it has a ``ttl`` of
+                its own; None (default) for never in any case.
 
         Raises:
             ValueError: The container is there already, or a value is one that Azure refuses.
@@ -318,6 +325,8 @@ class Emulator(MessagingEntities, EventGridTopics, BlobContainers, WorkloadIdent
         }
         if indexing_policy is not None:
             properties["indexingPolicy"] = dict(indexing_policy)
+        if default_ttl is not None:
+            properties["defaultTtl"] = default_ttl
         try:
             owner = self._account.find_database(database) or self._account.create_database({"id": database})
             owner.create_container(properties, partitions)
