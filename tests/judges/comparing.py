@@ -6,7 +6,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
+
+
+Outcomes = dict[str, dict[str, str]]
+"""What came of operations: by an operation's name, the aspects of its outcome, such as "status"; the first weighs most."""
+
+Observed = dict[str, tuple[str, str]]
+"""Differences: by operation, what the emulator gave and what the other did, as far as it differs."""
+
+ABSENT = "absent"
+EMPTY = "empty"
 
 
 @dataclass(frozen=True)
@@ -14,15 +24,15 @@ class Difference:
     """One way in which the emulator and another server differ, and who does what Azure does.
 
     Attributes:
-        operation: What both were asked.
-        emulator: What the emulator answers.
-        judge: What the other server answers.
-        like_azure: Whose answer is Azure's: "emulator", "judge" or "both", where Microsoft leaves it open.
+        operations: What both were asked.
+        emulator: What the emulator gives, as `observe` tells it.
+        judge: What the other server gives.
+        like_azure: Whose is Azure's: "emulator", "judge", or "both" where Microsoft leaves it open.
         reason: Why it is.
         source: The page of Microsoft's documentation that says so.
     """
 
-    operation: str
+    operations: tuple[str, ...]
     emulator: str
     judge: str
     like_azure: Literal["emulator", "judge", "both"]
@@ -30,15 +40,29 @@ class Difference:
     source: str
 
 
-def observed_differences(emulator: Mapping[str, str], judge: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    """Return for each operation with two different answers the emulator's and the judge's."""
+def observe(emulator: Outcomes, judge: Outcomes) -> Observed:
+    """Return in what two servers' outcomes differ; where the first aspect does, it stands for the whole."""
     assert emulator.keys() == judge.keys()
-    return {name: (emulator[name], judge[name]) for name in emulator if emulator[name] != judge[name]}
+    found: Observed = {}
+    for operation, ours in emulator.items():
+        theirs = judge[operation]
+        first = next(iter(ours))
+        if ours[first] != theirs[first]:
+            found[operation] = (ours[first], theirs[first])
+            continue
+        names = sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))
+        if names:
+            found[operation] = (_selected(ours, names), _selected(theirs, names))
+    return found
 
 
-def told(known: Iterable[Difference]) -> dict[str, tuple[str, str]]:
-    """Return for each operation of a table of differences the emulator's answer and the judge's."""
-    return {one.operation: (one.emulator, one.judge) for one in known}
+def _selected(outcome: dict[str, str], names: list[str]) -> str:
+    return ", ".join(f"{name}: {outcome.get(name, ABSENT) or EMPTY}" for name in names)
+
+
+def told(known: Iterable[Difference]) -> Observed:
+    """Return the differences that a table tells of, one by one."""
+    return {operation: (one.emulator, one.judge) for one in known for operation in one.operations}
 
 
 def table_of(known: Iterable[Difference], judge: str) -> str:
@@ -48,12 +72,13 @@ def table_of(known: Iterable[Difference], judge: str) -> str:
         known: Its rows.
         judge: The other server's name.
     """
-    who = {"emulator": "the emulator", "judge": judge, "both": "either"}
+    who = {"emulator": "the emulator", "judge": judge, "both": "both"}
     rows = [
-        f"| {one.operation} | {_cell(one.emulator)} | {_cell(one.judge)} | {who[one.like_azure]}: [{one.reason}]({one.source}) |"
+        f"| {'; '.join(one.operations)} | {_cell(one.emulator)} | {_cell(one.judge)} "
+        f"| {who[one.like_azure]}: {one.reason} ([source]({one.source})) |"
         for one in known
     ]
-    return "\n".join([f"| operation | the emulator | {judge} | as Azure |", "| --- | --- | --- | --- |", *rows])
+    return "\n".join([f"| operation | the emulator | {judge} | as Azure |", "| --- | --- | --- | --- |", *rows, ""])
 
 
 def _cell(text: str) -> str:

@@ -1,7 +1,7 @@
 """What a Cosmos DB account is asked through the official SDK, to see whether two servers answer alike.
 
-Each operation meets a container of its own with the items of ITEMS, and its outcome is one line of text: what came, without what
-the service adds (names that begin with "_"), or the status of the SDK's error.
+The queries meet a container with the items of ITEMS, each other operation has one of its own. An outcome is one line of text: what
+came, without what the service adds (names that begin with "_"), or the status of the SDK's error.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from azure.cosmos.exceptions import CosmosHttpResponseError
 if TYPE_CHECKING:
     from azure.cosmos.aio import ContainerProxy, DatabaseProxy
 
+    from tests.judges.comparing import Outcomes
     from tests.judges.servers import CosmosServer
 
 ITEMS: tuple[dict[str, Any], ...] = (
@@ -32,27 +33,35 @@ ITEMS: tuple[dict[str, Any], ...] = (
 Operation = Callable[["ContainerProxy"], Awaitable[Any]]
 
 
-async def outcomes(server: CosmosServer) -> dict[str, str]:
+async def outcomes(server: CosmosServer) -> Outcomes:
     """Have a server do everything, and return what came of each operation by its name."""
     async with CosmosClient(server.endpoint, server.key, retry_total=0, **server.client_options) as client:
         database = await client.create_database("judged")
-        found = {name: await _outcome(database, operation) for name, operation in OPERATIONS.items()}
+        found: Outcomes = {}
+        for number, (name, operation) in enumerate(OPERATIONS.items()):
+            container = await _container_with_items(database, str(number))
+            found[name] = {"outcome": await _outcome(container, operation)}
+        container = await _container_with_items(database, "queries")
+        for name, operation in QUERIES.items():
+            found[name] = {"outcome": await _outcome(container, operation)}
         await client.delete_database("judged")
         return found
 
 
-async def _outcome(database: DatabaseProxy, operation: Operation) -> str:
-    container = await database.create_container("items", PartitionKey("/customer_id"))
+async def _container_with_items(database: DatabaseProxy, name: str) -> ContainerProxy:
+    container = await database.create_container(name, PartitionKey("/customer_id"))
     for item in ITEMS:
         await container.create_item(item)
+    return container
+
+
+async def _outcome(container: ContainerProxy, operation: Operation) -> str:
     try:
         return _text(await operation(container))
     except CosmosHttpResponseError as error:
         return f"{error.status_code}/{error.sub_status}" if error.sub_status else str(error.status_code)
     except AzureError as error:
         return type(error).__name__
-    finally:
-        await database.delete_container("items")
 
 
 def _text(value: Any) -> str:
@@ -77,7 +86,7 @@ def query(text: str, *, key: str | None = None, **parameters: Any) -> Operation:
 
 
 def value(expression: str) -> Operation:
-    """Return an operation that asks for an expression's value for the item 1."""
+    """Return an operation that asks for an expression's value in the item 1."""
     return query(f"SELECT VALUE {expression} FROM c WHERE c.id = '1'")
 
 
@@ -143,21 +152,23 @@ async def _missing_key(container: ContainerProxy) -> Any:
     return await container.create_item({"id": "6", "total": 1})
 
 
-async def _properties(container: ContainerProxy) -> Any:
-    properties = await container.read()
-    return {name: properties.get(name) for name in ("id", "partitionKey")}
+async def _partition_key(container: ContainerProxy) -> Any:
+    return (await container.read())["partitionKey"]
+
+
+def _create_with_id_of(length: int) -> Operation:
+    async def create(container: ContainerProxy) -> int:
+        return len((await container.create_item({"id": "x" * length, "customer_id": "ada"}))["id"])
+
+    return create
 
 
 OPERATIONS: dict[str, Operation] = {
     "create an item": lambda items: items.create_item({"id": "6", "customer_id": "ada", "deep": {"a": [1, {}]}}),
     "create an item that is there": lambda items: items.create_item(ITEMS[0]),
     "create an item without the key's property": _missing_key,
-    "create an item with an id of 255 characters": lambda items: items.create_item(
-        {"id": "x" * 255, "customer_id": "a"}
-    ),
-    "create an item with an id of 256 characters": lambda items: items.create_item(
-        {"id": "x" * 256, "customer_id": "a"}
-    ),
+    "create an item with an id of 1,023 bytes": _create_with_id_of(1023),
+    "create an item with an id of 1,024 bytes": _create_with_id_of(1024),
     "create an item with an empty id": lambda items: items.create_item({"id": "", "customer_id": "ada"}),
     "read an item": lambda items: items.read_item("1", "ada"),
     "read an item with Unicode": lambda items: items.read_item("5", "cleo"),
@@ -178,7 +189,7 @@ OPERATIONS: dict[str, Operation] = {
     "delete an item under an old etag": _delete_under_an_old_etag,
     "system properties of an item": _system_properties,
     "the etag is in quotes": _etag_is_quoted,
-    "properties of a container": _properties,
+    "partition key of a container": _partition_key,
     "patch: add": patch({"op": "add", "path": "/new", "value": 1}),
     "patch: add to an array": patch({"op": "add", "path": "/tags/1", "value": "between"}),
     "patch: append to an array": patch({"op": "add", "path": "/tags/-", "value": "c"}),
@@ -194,6 +205,68 @@ OPERATIONS: dict[str, Operation] = {
     "patch: the id": patch({"op": "set", "path": "/id", "value": "2"}),
     "patch: the partition key": patch({"op": "set", "path": "/customer_id", "value": "bob"}),
     "patch: eleven operations": patch(*[{"op": "incr", "path": "/total", "value": 1}] * 11),
+}
+"""What may change the items, and the names by which the outcomes are known."""
+
+EXPRESSIONS = (
+    "c.total + 2 * 3",
+    "c.total % 2",
+    "c.total / 2",
+    "7 & 3",
+    "c.total + 'x'",
+    "'a' || 'b'",
+    "c.nothing ?? 'else'",
+    "c.open ? 'yes' : 'no'",
+    "c.nothing ? 'yes' : 'no'",
+    "ABS(-1.5)",
+    "CEILING(1.2)",
+    "FLOOR(-1.2)",
+    "ROUND(2.5)",
+    "POWER(2, 10)",
+    "SQRT(2)",
+    "TRUNC(-1.7)",
+    "SIGN(-3)",
+    "CONCAT('a', 'b', 'c')",
+    "CONTAINS('abc', 'B')",
+    "CONTAINS('abc', 'B', true)",
+    "STARTSWITH('abc', 'A', true)",
+    "ENDSWITH('abc', 'bc')",
+    "INDEX_OF('abcabc', 'c')",
+    "LEFT('abc', 2)",
+    "RIGHT('abc', 2)",
+    "LENGTH('Århus 🎉')",
+    "LOWER('ÅB')",
+    "UPPER('åb')",
+    "LTRIM('  a ')",
+    "REPLACE('aXbX', 'X', '-')",
+    "REPLICATE('ab', 3)",
+    "REVERSE('abc')",
+    "SUBSTRING('abcdef', 2, 3)",
+    "ToString(1.5)",
+    "StringToNumber('1e2')",
+    "StringToArray('[1, 2]')",
+    "ARRAY_CONCAT([1], [2, 3])",
+    "ARRAY_CONTAINS(c.tags, 'a')",
+    "ARRAY_CONTAINS([{a: 1, b: 2}], {a: 1}, true)",
+    "ARRAY_LENGTH(c.tags)",
+    "ARRAY_SLICE([1, 2, 3, 4], 1, 2)",
+    "ARRAY_SLICE([1, 2, 3, 4], -2)",
+    "IS_ARRAY(c.tags)",
+    "IS_BOOL(c.total)",
+    "IS_NULL(null)",
+    "IS_NUMBER(c.total)",
+    "IS_OBJECT({})",
+    "IS_PRIMITIVE('a')",
+    "IS_STRING(c.city)",
+    "IS_DEFINED(c.nothing)",
+    "LOWER(1)",
+    "ABS('a')",
+    "RegexMatch('abcd', 'B', 'i')",
+    "DateTimeAdd('yyyy', 1, '2020-07-09T23:20:13.4575530Z')",
+    "DateTimePart('mm', '2020-05-29T08:30:00.1301617Z')",
+)
+
+QUERIES: dict[str, Operation] = {
     "query: given a partition key": query("SELECT c.id, c.total FROM c", key="ada"),
     "query: given a partition key and asked for it": query("SELECT c.id FROM c WHERE c.customer_id = 'ada'", key="ada"),
     "query: nothing found": query("SELECT * FROM c WHERE c.customer_id = 'none'"),
@@ -216,6 +289,20 @@ OPERATIONS: dict[str, Operation] = {
     "query: wrong syntax": query("SELECT * FORM c"),
     "query: unknown function": query("SELECT VALUE NOSUCH(c.id) FROM c"),
     "query: parameter without a value": query("SELECT * FROM c WHERE c.id = @none"),
+    "query: TOP": query("SELECT TOP 2 VALUE c.id FROM c ORDER BY c.id"),
+    "query: DISTINCT": query("SELECT DISTINCT VALUE c.customer_id FROM c"),
+    "query: JOIN": query("SELECT c.id, t AS tag FROM c JOIN t IN c.tags"),
+    "query: FROM an array": query("SELECT VALUE t FROM t IN c.tags"),
+    "query: LIKE": query("SELECT VALUE c.id FROM c WHERE c.city LIKE 'O%'"),
+    "query: EXISTS": query("SELECT VALUE c.id FROM c WHERE EXISTS(SELECT VALUE t FROM t IN c.tags WHERE t = 'b')"),
+    "query: subquery for an array": query(
+        "SELECT VALUE ARRAY(SELECT VALUE t FROM t IN c.tags) FROM c WHERE c.id = '1'"
+    ),
+    "query: SUM, AVG, MIN and MAX": query(
+        "SELECT VALUE {sum: SUM(c.total), avg: AVG(c.total), min: MIN(c.total), max: MAX(c.total)} FROM c"
+        " WHERE c.customer_id = 'ada'",
+    ),
+    "query: SUM of a string": query("SELECT VALUE SUM(c.total) FROM c"),
     "value: array": value("[1, c.total, undefined]"),
     "value: object": value('{a: c.total, "b c": c.nothing}'),
     "value: comparison across types": value("c.total = '3'"),
@@ -225,4 +312,6 @@ OPERATIONS: dict[str, Operation] = {
     "value: undefined OR true": value("c.nothing OR true"),
     "value: equal arrays": value("c.tags = ['a', 'b']"),
     "value: equal objects": value("{a: 1, b: 2} = {b: 2, a: 1}"),
+    **{f"value: {expression}": value(expression) for expression in EXPRESSIONS},
 }
+"""What changes nothing."""
