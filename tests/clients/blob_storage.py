@@ -9,6 +9,8 @@ from azure.storage.blob.aio import BlobServiceClient
 from fastapi_azure_pool import AzureBlobStorageClient, ManagedAzureBlobStorage
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from fastapi_azure_pool.emulator import Emulator
     from tests.judges.servers import StorageServer
 
@@ -30,3 +32,8 @@ async def make_container(server: StorageServer, name: str = "files") -> None:
 def files_of(azure: Emulator, kind: type[Any] = ManagedAzureBlobStorage, **options: Any) -> Any:
     """Give a client of the emulator's container "files", with the account's key."""
     return kind(azure.blob_endpoint, "files", **{"credential": azure.storage_key, **options})
+
+
+def names_in(directory: Path) -> list[str]:
+    """Give the names of what is in a directory, hidden files too."""
+    return sorted(path.name for path in directory.iterdir())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from azure.storage.blob.aio import BlobClient, StorageStreamDownloader
 from starlette.datastructures import UploadFile
 
 from fastapi_azure_pool import AzureBlobError, AzureBlobStorageClient, ManagedAzureBlobStorage
-from tests.clients.blob_storage import MIB, make_container
+from tests.clients.blob_storage import MIB, make_container, names_in
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -270,7 +269,7 @@ async def test_a_blob_is_saved_in_a_directory(files: ManagedAzureBlobStorage, tm
     await files.upload_blob("some/long.bin", LONG)
     assert await files.download_blob_to_dir(str(tmp_path), "some/long.bin") == str(tmp_path / "long.bin")
     assert (tmp_path / "long.bin").read_bytes() == LONG
-    assert os.listdir(tmp_path) == ["long.bin"]
+    assert names_in(tmp_path) == ["long.bin"]
 
 
 async def test_the_sdk_s_container_client_is_at_hand(files: ManagedAzureBlobStorage) -> None:

@@ -321,9 +321,49 @@ def test_a_credential_of_a_loop_that_is_gone_is_not_used_again() -> None:
     assert [made.times_closed for made in CountingCredential.made] == [0, 1]
 
 
-async def test_the_repr_says_nothing() -> None:
-    """Neither the credential nor its tokens show in the repr."""
-    assert repr(SharedCredential(credential=CountingCredential("planted"))) == "<SharedCredential>"
+async def test_no_repr_shows_a_token() -> None:
+    """Neither the credential nor its tokens show in the repr of what holds them, or of the task that got them."""
+    shared = SharedCredential(credential=CountingCredential("planted"))
+    waiting = asyncio.create_task(shared.get_token(SCOPE))
+    keeper = keeper_of(shared)
+    await eventually(lambda: keeper._requests)
+    (request,) = keeper._requests.values()
+    assert (await waiting).token == "planted-1"
+    assert repr(shared) == "<SharedCredential>"
+    shown = [repr(what) for what in (request, keeper, *keeper._held.values())]
+    assert "_Answer()" in shown[0]
+    assert not any("planted" in text for text in shown)
+
+
+async def test_what_is_kept_fresh_on_one_loop_is_left_alone_by_another() -> None:
+    """A client that is opened on a second event loop, as its pool refuses, disturbs neither requests nor renewal of the first."""
+    shared = SharedCredential(credential=CountingCredential(), scopes=[SCOPE])
+    shared.prepare()
+    keeper = keeper_of(shared)
+    before = (keeper._loop, keeper._renewing, keeper._changed)
+
+    async def prepare() -> None:
+        shared.prepare()
+
+    await asyncio.to_thread(asyncio.run, prepare())
+    assert (keeper._loop, keeper._renewing, keeper._changed) == before
+    assert (await shared.get_token(SCOPE)).token == "token-1"
+    await shared.close()
+
+
+def test_a_loop_that_has_gone_takes_its_renewal_along() -> None:
+    """Prepared again on another loop, when the first is closed, a credential is renewed there."""
+    shared = SharedCredential(credential=CountingCredential(), scopes=[SCOPE])
+
+    async def prepare() -> None:
+        shared.prepare()
+        assert (await shared.get_token(SCOPE)).token == "token-1"
+        renewing = keeper_of(shared)._renewing
+        assert renewing is not None
+        assert renewing.get_loop() is asyncio.get_running_loop()
+
+    for _ in range(2):
+        asyncio.run(prepare())
 
 
 def test_a_given_credential_is_kept_whatever_loop_runs() -> None:
