@@ -176,23 +176,126 @@ async def test_count(places: ContainerProxy) -> None:
     assert await rows(named) == [{"n": 3, "$1": 0}]
 
 
-@pytest.mark.parametrize(
-    ("query", "refusal"),
-    [
+async def test_what_the_client_cannot_put_together_is_refused(places: ContainerProxy) -> None:
+    """GROUP BY and aggregates that are not VALUE get 400 across partitions, also where there is only one."""
+    for query, refusal in (
         ("SELECT COUNT(1) AS n FROM c", "does not support:\nNone NonValueAggregate"),
         ("SELECT COUNT(1), MAX(c.n) FROM c", "does not support:\nNone MultipleAggregates NonValueAggregate"),
         ("SELECT c.city, COUNT(1) AS n FROM c GROUP BY c.city", "does not support:\nNone GroupBy NonValueAggregate"),
         ("SELECT VALUE c.city FROM c GROUP BY c.city", "does not support:\nNone GroupBy"),
         ("SELECT VALUE {n: COUNT(1)} FROM c", "only supports 'VALUE <AggregateFunc>' for aggregates"),
         ("SELECT VALUE COUNT(1) + 1 FROM c", "only supports 'VALUE <AggregateFunc>' for aggregates"),
-    ],
-)
-async def test_what_the_client_cannot_put_together_is_refused(places: ContainerProxy, query: str, refusal: str) -> None:
-    """GROUP BY and aggregates that are not VALUE get 400 across partitions, also where there is only one."""
-    with pytest.raises(CosmosHttpResponseError) as caught:
-        await rows(places.query_items(query))
-    assert caught.value.status_code == 400
-    assert refusal in str(caught.value)
+    ):
+        with pytest.raises(CosmosHttpResponseError) as caught:
+            await rows(places.query_items(query))
+        assert caught.value.status_code == 400
+        assert refusal in str(caught.value)
+
+
+async def test_aggregates(places: ContainerProxy) -> None:
+    """An aggregate over several partitions is put together by the client to what one partition would give."""
+    for aggregate, expected in {
+        "SUM(c.n)": 435,
+        "AVG(c.n)": 14.5,
+        "MIN(c.n + 0.5)": 0.5,
+        "MAX(c.city)": "Turin",
+        "COUNT(c.city)": 30,
+        "COUNTIF(c.n > 9)": 20,
+    }.items():
+        assert await rows(places.query_items(f"SELECT VALUE {aggregate} FROM c")) == [expected]
+    parameters = [{"name": "@low", "value": 28}]
+    late = places.query_items("SELECT VALUE SUM(c.n) FROM c WHERE c.n >= @low", parameters=parameters)
+    assert await rows(late) == [57]
+
+
+async def test_groups_within_one_partition(places: ContainerProxy) -> None:
+    """GROUP BY works within one partition key, page by page."""
+    query = "SELECT c.city, COUNT(1) AS n, SUM(c.n) AS sum FROM c GROUP BY c.city"
+    expected = [
+        {"city": "Oslo", "n": 1, "sum": 1},
+        {"city": "Turin", "n": 1, "sum": 11},
+        {"city": "Ghent", "n": 1, "sum": 21},
+    ]
+    for page_size in (1, 2, 100):
+        found = places.query_items(query, partition_key="k1", max_item_count=page_size)
+        assert await rows(found) == expected
+    limited = places.query_items(f"{query} OFFSET 1 LIMIT 1", partition_key="k1")
+    assert await rows(limited) == expected[1:2]
+
+
+@pytest.mark.parametrize("page_size", [2, 100])
+async def test_distinct(places: ContainerProxy, page_size: int) -> None:
+    """DISTINCT gives each result once, over several partitions and pages, sorted or not, and is cut only afterwards."""
+
+    async def ask(query: str) -> list[Any]:
+        return await rows(places.query_items(query, max_item_count=page_size))
+
+    assert sorted(await ask("SELECT DISTINCT VALUE c.city FROM c")) == list(CITIES)
+    assert await ask("SELECT DISTINCT VALUE c.city FROM c ORDER BY c.city DESC") == list(reversed(CITIES))
+    assert await ask("SELECT DISTINCT c.city FROM c ORDER BY c.city") == [{"city": city} for city in CITIES]
+    assert await ask("SELECT DISTINCT VALUE c.city FROM c ORDER BY c.n") == list(CITIES)
+    assert await ask("SELECT DISTINCT VALUE c.city FROM c ORDER BY c.city OFFSET 1 LIMIT 9") == ["Oslo", "Turin"]
+    assert len(await ask("SELECT DISTINCT TOP 2 VALUE c.city FROM c")) == 2
+    found = places.query_items("SELECT DISTINCT VALUE c.city FROM c", partition_key="k1", max_item_count=page_size)
+    assert await rows(found) == ["Oslo", "Turin", "Ghent"]
+
+
+async def test_top(places: ContainerProxy) -> None:
+    """TOP cuts what all partitions give together, also from a parameter and after sorting."""
+    assert await rows(places.query_items("SELECT TOP 3 VALUE c.n FROM c ORDER BY c.n DESC")) == [29, 28, 27]
+    parameters = [{"name": "@top", "value": 7}]
+    assert len(await rows(places.query_items("SELECT TOP @top * FROM c", parameters=parameters, max_item_count=2))) == 7
+    assert await rows(places.query_items("SELECT TOP 0 * FROM c")) == []
+    assert await ids(places.query_items("SELECT TOP 2 c.id FROM c", partition_key="k1")) == ["i01", "i11"]
+
+
+@pytest.mark.parametrize("page_size", [3, 100])
+async def test_joins(places: ContainerProxy, page_size: int) -> None:
+    """A join gives a row for each combination, each once, however the pages cut an item's rows; it can be sorted by item."""
+    query = "SELECT VALUE {n: c.n, x: x} FROM c JOIN x IN [1, 2, 3] WHERE x != 2"
+    query = query.replace("[1, 2, 3]", "(SELECT VALUE [1, 2, 3])")
+    expected = [{"n": n, "x": x} for n in range(30) for x in (1, 3)]
+    found = await rows(places.query_items(query, max_item_count=page_size))
+    assert sorted(found, key=lambda row: (row["n"], row["x"])) == expected
+    by_n = places.query_items(f"{query} ORDER BY c.n", max_item_count=page_size)
+    assert await rows(by_n) == expected
+    single = places.query_items(query, partition_key="k1", max_item_count=page_size)
+    assert await rows(single) == [{"n": n, "x": x} for n in (1, 11, 21) for x in (1, 3)]
+    sorted_single = places.query_items(f"{query} ORDER BY c.n DESC", partition_key="k1", max_item_count=page_size)
+    assert await rows(sorted_single) == [{"n": n, "x": x} for n in (21, 11, 1) for x in (1, 3)]
+
+
+async def test_order_by_an_element_is_refused(places: ContainerProxy) -> None:
+    """ORDER BY takes a path into the item, not into what a join made of it."""
+    for query in (
+        "SELECT VALUE x.a FROM c JOIN x IN c.list ORDER BY x.a",
+        "SELECT VALUE x.a FROM x IN c.list ORDER BY x.a",
+    ):
+        with pytest.raises(CosmosHttpResponseError, match="Order-by over correlated collections is not supported"):
+            await rows(places.query_items(query, partition_key="k1"))
+
+
+async def test_query_without_a_container(places: ContainerProxy) -> None:
+    """A query without FROM has one row, whatever the container holds and wherever it is asked."""
+    assert await rows(places.query_items("SELECT 1 AS one, ABS(-2) AS two")) == [{"one": 1, "two": 2}]
+    assert await rows(places.query_items("SELECT VALUE @v", parameters=[{"name": "@v", "value": [1]}])) == [[1]]
+    assert await rows(places.query_items("SELECT VALUE 1 WHERE false", partition_key="k1")) == []
+
+
+async def test_numbers_that_json_has_not_are_refused(places: ContainerProxy) -> None:
+    """A result such as a division by zero gets 400 with sub-status 4001."""
+    for expression in ("1/0", "0/0", "{a: [NaN]}"):
+        with pytest.raises(CosmosHttpResponseError, match="4001") as caught:
+            await rows(places.query_items(f"SELECT VALUE {expression} FROM c", partition_key="k1"))
+        assert (caught.value.status_code, caught.value.sub_status) == (400, 4001)
+    assert len(await rows(places.query_items("SELECT * FROM c WHERE 1/0 > 5", partition_key="k1"))) == 3
+
+
+async def test_time_of_a_query(places: ContainerProxy) -> None:
+    """The static functions of time are the same for every item of a page."""
+    found = await rows(places.query_items("SELECT VALUE GetCurrentTicksStatic() FROM c", partition_key="k1"))
+    assert len(found) == 3
+    assert len(set(found)) == 1
 
 
 async def test_projection_of_nothing(places: ContainerProxy) -> None:

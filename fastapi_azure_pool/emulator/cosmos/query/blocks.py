@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi_azure_pool.emulator.cosmos.errors import backend_error
 from fastapi_azure_pool.emulator.cosmos.partitioning import UNDEFINED
-from fastapi_azure_pool.emulator.cosmos.query.values import distinct_key
+from fastapi_azure_pool.emulator.cosmos.query.values import distinct_key, without_duplicates
 
 if TYPE_CHECKING:
     from fastapi_azure_pool.emulator.cosmos.query.aggregates import Accumulator
@@ -68,7 +68,7 @@ class Block:
     def results(self, rows: Iterable[Row], parameters: Parameters) -> Iterator[Any]:
         """Return the defined values that the selection makes of rows, each once if they are to be distinct."""
         values = self._grouped(rows, parameters) if self.is_grouped else self._projected(rows, parameters)
-        return _without_duplicates(values) if self.is_distinct else values
+        return without_duplicates(values) if self.is_distinct else values
 
     def _projected(self, rows: Iterable[Row], parameters: Parameters) -> Iterator[Any]:
         values = (self.project(row, parameters) for row in rows)
@@ -102,15 +102,6 @@ def _crossed(rows: Iterable[Row], expansion: Expansion, parameters: Parameters) 
     for row in rows:
         for value in expansion(row, parameters):
             yield (*row, value)
-
-
-def _without_duplicates(values: Iterable[Any]) -> Iterator[Any]:
-    seen: set[Any] = set()
-    for value in values:
-        key = distinct_key(value)
-        if key not in seen:
-            seen.add(key)
-            yield value
 
 
 def subquery(block: Block, kind: str) -> Evaluator:

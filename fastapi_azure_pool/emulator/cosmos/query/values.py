@@ -8,9 +8,12 @@ Two values of different types are unequal, not incomparable, as far as = and != 
 from __future__ import annotations
 
 import math
-from typing import Any, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from fastapi_azure_pool.emulator.cosmos.partitioning import UNDEFINED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 # What comes first when values of different types are sorted, ascending.
 _RANKS: dict[type, int] = {type(None): 1, bool: 2, int: 4, float: 4, str: 5, list: 6, dict: 7}
@@ -77,3 +80,13 @@ def distinct_key(value: Any) -> Any:
     if kind == 7:
         return (kind, frozenset((name, distinct_key(inner)) for name, inner in value.items()))
     return (kind, value)
+
+
+def without_duplicates(values: Iterable[Any]) -> Iterator[Any]:
+    """Return each of the values where it comes first."""
+    seen: set[Any] = set()
+    for value in values:
+        key = distinct_key(value)
+        if key not in seen:
+            seen.add(key)
+            yield value

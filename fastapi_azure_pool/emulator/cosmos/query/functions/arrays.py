@@ -9,7 +9,7 @@ from typing import Any
 
 from fastapi_azure_pool.emulator.cosmos.partitioning import UNDEFINED
 from fastapi_azure_pool.emulator.cosmos.query.functions.signature import by_name, function
-from fastapi_azure_pool.emulator.cosmos.query.values import are_equal, distinct_key
+from fastapi_azure_pool.emulator.cosmos.query.values import are_equal, distinct_key, without_duplicates
 
 
 def _concatenate(*arrays: list[Any]) -> list[Any]:
@@ -51,18 +51,14 @@ def _slice(array: list[Any], start: float, count: float | None = None) -> list[A
     return array[first:] if count is None else array[first : first + max(int(count), 0)]
 
 
-def _without_duplicates(values: list[Any]) -> list[Any]:
-    return list({distinct_key(value): value for value in reversed(values)}.values())[::-1]
-
-
 def _intersection(left: list[Any], right: list[Any]) -> list[Any]:
     # the documented examples have the order of the second
     known = {distinct_key(value) for value in left}
-    return _without_duplicates([value for value in right if distinct_key(value) in known])
+    return list(without_duplicates(value for value in right if distinct_key(value) in known))
 
 
 def _union(left: list[Any], right: list[Any]) -> list[Any]:
-    return _without_duplicates([*left, *right])
+    return list(without_duplicates([*left, *right]))
 
 
 def _choose(index: float, *choices: Any) -> Any:
