@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextvars import Context
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from azure.core.exceptions import ClientAuthenticationError
@@ -35,6 +36,13 @@ class _Wish(NamedTuple):
     options: tuple[tuple[str, Any], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What a request got. Its repr, which is part of a task's, and which asyncio logs in debug mode, does not show the token."""
+
+    info: AccessTokenInfo = field(repr=False)
+
+
 class TokenKeeper:
     """Gives the tokens of one credential to any number of callers.
 
@@ -61,7 +69,7 @@ class TokenKeeper:
         self._clock = clock
         self._loop: asyncio.AbstractEventLoop | None = None
         self._held: dict[_Wish, HeldToken] = {}
-        self._requests: dict[tuple[_Wish, str | None], asyncio.Task[AccessTokenInfo]] = {}
+        self._requests: dict[tuple[_Wish, str | None], asyncio.Task[_Answer]] = {}
         self._request_count = 0
         self._kept: set[_Wish] = set()
         self._renewing: asyncio.Task[None] | None = None
@@ -94,7 +102,7 @@ class TokenKeeper:
             raise ClientAuthenticationError(message="the credential was closed during the token request")
         if held is not None and request.exception() is not None and held.is_valid(self._clock()):
             return held.info
-        info = request.result()
+        info = request.result().info
         held = self._held.get(wish)
         if held is None or held.info.token != info.token:
             return info  # It has expired already, or a newer one has come meanwhile.
@@ -102,7 +110,12 @@ class TokenKeeper:
         return held.info
 
     def keep_fresh(self, scopes: Iterable[str]) -> None:
-        """Ask for tokens of these scopes now, each for itself, and renew them from now on, used or not, until `close`."""
+        """Ask for tokens of these scopes now, each for itself, and renew them from now on, used or not, until `close`.
+
+        Does nothing while it does so on another event loop: whoever shares it is told by its pool that this is wrong.
+        """
+        if self._renewing is not None and self._is_in_use_elsewhere():
+            return
         self._move_to_running_loop()
         for scope in scopes:
             wish = _Wish((scope,))
@@ -147,6 +160,10 @@ class TokenKeeper:
             made, self._credential = self._credential, None
             await made.close()
 
+    def _is_in_use_elsewhere(self) -> bool:
+        loop = self._loop
+        return loop is not None and loop is not asyncio.get_running_loop() and not loop.is_closed()
+
     def _move_to_running_loop(self) -> None:
         """Leave behind what was made on an event loop that is gone: it can neither be used on another one nor be closed."""
         running = asyncio.get_running_loop()
@@ -160,7 +177,7 @@ class TokenKeeper:
         self._changed = asyncio.Event()
         self._loop = running
 
-    def _request(self, wish: _Wish, claims: str | None = None) -> asyncio.Task[AccessTokenInfo]:
+    def _request(self, wish: _Wish, claims: str | None = None) -> asyncio.Task[_Answer]:
         """Give the request under way for this, or begin one."""
         key = (wish, claims)
         request = self._requests.get(key)
@@ -174,13 +191,13 @@ class TokenKeeper:
             request.add_done_callback(lambda done: self._answered(key, number, done), context=Context())
         return request
 
-    async def _ask(self, wish: _Wish, claims: str | None) -> AccessTokenInfo:
+    async def _ask(self, wish: _Wish, claims: str | None) -> _Answer:
         options = dict(wish.options)
         if claims is not None:
             options["claims"] = claims
-        return await ask(self.make(), wish.scopes, options)
+        return _Answer(await ask(self.make(), wish.scopes, options))
 
-    def _answered(self, key: tuple[_Wish, str | None], number: int, request: asyncio.Task[AccessTokenInfo]) -> None:
+    def _answered(self, key: tuple[_Wish, str | None], number: int, request: asyncio.Task[_Answer]) -> None:
         """Hold a new token, or see when to try again."""
         if self._requests.get(key) is not request:
             return  # Of an event loop that is gone.
@@ -191,7 +208,7 @@ class TokenKeeper:
         held = self._held.get(wish)
         error = request.exception()  # Seen, also where every caller has gone.
         if error is None:
-            info = request.result()
+            info = request.result().info
             if held is not None and held.info.token == info.token:
                 # azure-identity does so when it has failed, or thinks that it is too early.
                 error = ClientAuthenticationError(message="the credential gave the same token again")

@@ -323,11 +323,14 @@ def test_a_credential_of_a_loop_that_is_gone_is_not_used_again() -> None:
 
 async def test_no_repr_shows_a_token() -> None:
     """Neither the credential nor its tokens show in the repr of what holds them, or of the task that got them."""
-    shared = SharedCredential(credential=CountingCredential("planted"))
+    credential = CountingCredential("planted")
+    credential.let.clear()
+    shared = SharedCredential(credential=credential)
     waiting = asyncio.create_task(shared.get_token(SCOPE))
     keeper = keeper_of(shared)
     await eventually(lambda: keeper._requests)
     (request,) = keeper._requests.values()
+    credential.let.set()
     assert (await waiting).token == "planted-1"
     assert repr(shared) == "<SharedCredential>"
     shown = [repr(what) for what in (request, keeper, *keeper._held.values())]

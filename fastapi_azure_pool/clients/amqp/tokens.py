@@ -20,7 +20,8 @@ class TokenRenewal:
     def __init__(self, handler: Any, loop: asyncio.AbstractEventLoop) -> None:
         self._authenticator: Any = getattr(handler, "_cbs_authenticator", None)
         self._loop = loop
-        self._request: asyncio.Task[Any] | None = None
+        self._request: asyncio.Task[None] | None = None
+        self._answer: Any = None
         self._ask_at = 0.0
 
     async def go_on(self) -> None:
@@ -36,7 +37,7 @@ class TokenRenewal:
         if request is None:
             if self._is_due() and self._loop.time() >= self._ask_at:
                 self._request = self._loop.create_task(
-                    authenticator._auth.get_token(), name="renew the token of a connection", context=Context()
+                    self._ask(), name="renew the token of a connection", context=Context()
                 )
             elif not self._is_due():
                 await authenticator.handle_token()  # Raises what the service answered the last time.
@@ -45,7 +46,7 @@ class TokenRenewal:
             if request.cancelled() or request.exception() is not None:
                 self._ask_at = self._loop.time() + _RETRY_SECONDS  # Most of the time it is the endpoint's outage.
                 return
-            token = request.result()
+            token, self._answer = self._answer, None
             if token.token == getattr(authenticator, "_token", None):
                 self._ask_at = self._loop.time() + _RETRY_SECONDS  # The credential renews its own a little later.
                 return
@@ -56,6 +57,10 @@ class TokenRenewal:
         request = self._request
         if request is not None and not request.cancel() and not request.cancelled():
             request.exception()  # Else asyncio would complain that nobody has looked at it.
+
+    async def _ask(self) -> None:
+        # Not the task's result, which would be part of its repr, and that of asyncio's log in debug mode.
+        self._answer = await self._authenticator._auth.get_token()
 
     def _is_due(self) -> bool:
         expires_on: Any = self._authenticator._expires_on
