@@ -99,14 +99,15 @@ class LoopbackServer:
             ws="none",
         )
         config.load()
+        protocol_class = self.protocol_class(config.http_protocol_class)
         listener = bind_listener(self._host, self._port, self._name)
         self._port = listener.getsockname()[1]
 
         def make_protocol() -> asyncio.Protocol:
             self._accepted += 1
             # uvicorn's protocol classes share these arguments and this attribute, which the base class it declares has not
-            protocol: Any = config.http_protocol_class(
-                config=config,  # type: ignore[call-arg]  # see above
+            protocol: Any = protocol_class(
+                config=config,
                 server_state=self._state,
                 app_state={},
                 _loop=loop,
@@ -124,6 +125,10 @@ class LoopbackServer:
             start_serving=False,
         )
         await self._server.start_serving()
+
+    def protocol_class(self, chosen: Any) -> Any:
+        """Return the class that speaks HTTP: the one that uvicorn chose, unless a service needs to see more of a request."""
+        return chosen
 
     async def stop(self) -> None:
         """Free the port and close every connection, busy or idle; nothing of it is left when this returns."""

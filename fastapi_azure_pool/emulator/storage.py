@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastapi_azure_pool.emulator.blob.account import Account
 from fastapi_azure_pool.emulator.blob.authorization import DEFAULT_ACCOUNT, DEFAULT_KEY, Authorization
+from fastapi_azure_pool.emulator.blob.header_names import remembering_names
 from fastapi_azure_pool.emulator.blob.service import BlobService
 from fastapi_azure_pool.emulator.server import LoopbackServer
 
 if TYPE_CHECKING:
     from fastapi_azure_pool.emulator.faults import Faults
     from fastapi_azure_pool.emulator.tokens import TokenIssuer
+
+
+class _Server(LoopbackServer):
+    """The port of an account, whose copies end with it."""
+
+    def __init__(self, service: BlobService, *, name: str, host: str, port: int) -> None:
+        super().__init__(service, name=name, host=host, port=port)
+        self._service = service
+
+    def protocol_class(self, chosen: Any) -> Any:
+        """Return a class that remembers how the client wrote the names of metadata."""
+        return remembering_names(chosen)
+
+    async def stop(self) -> None:
+        """Free the port, close every connection and end every copy."""
+        await self._service.stop()
+        await super().stop()
 
 
 class Storage:
@@ -46,7 +64,7 @@ class Storage:
         self.account = Account()
         authorization = Authorization(self.name, self.key, issuer)
         self.service = BlobService(faults, self.account, authorization, name=self.name)
-        self.server = LoopbackServer(self.service, name="blob", host=host, port=port)
+        self.server = _Server(self.service, name="blob", host=host, port=port)
         self.service.set_connection_dropper(self.server.drop_connection)
 
     @property

@@ -106,7 +106,7 @@ class Blob:
 
     @cached_property
     def headers(self) -> dict[str, str]:
-        """The headers that describe it, without those that depend on the request."""
+        """The headers that describe it, without its metadata and those that depend on the request."""
         settings = self.settings
         headers = {
             "accept-ranges": "bytes",
@@ -134,8 +134,7 @@ class Blob:
                 "x-ms-copy-status": self.copy.status,
                 "x-ms-copy-status-description": self.copy.description,
             }
-        headers = {name: value for name, value in headers.items() if value}
-        return headers | {f"x-ms-meta-{name}": value for name, value in self.metadata.items()}
+        return {name: value for name, value in headers.items() if value}
 
 
 class Container:

@@ -6,8 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fastapi_azure_pool.emulator.blob.account import APPEND_BLOB
-from fastapi_azure_pool.emulator.blob.blobs import ENCRYPTED, find_blob
-from fastapi_azure_pool.emulator.blob.conditions import check_conditions
+from fastapi_azure_pool.emulator.blob.blobs import ENCRYPTED, find_to_change
 from fastapi_azure_pool.emulator.blob.errors import BlobError, invalid_header, wrong_blob_type
 from fastapi_azure_pool.emulator.blob.request import base64_text
 from fastapi_azure_pool.emulator.blob.responses import blob_response
@@ -24,10 +23,9 @@ _MAX_BLOCKS = 50_000
 
 def append_block(account: Account, request: BlobRequest, space: Space) -> Response:
     """Add the body to the end of an append blob."""
-    container, blob = find_blob(account, request)
+    container, blob = find_to_change(account, request)
     if blob.type != APPEND_BLOB:
         raise wrong_blob_type()
-    check_conditions(request.headers, blob.version)
     added = request.content
     if not added.size:
         raise invalid_header("Content-Length", "0")

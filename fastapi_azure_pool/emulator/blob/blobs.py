@@ -16,7 +16,7 @@ from fastapi_azure_pool.emulator.blob.errors import (
     not_supported,
 )
 from fastapi_azure_pool.emulator.blob.ranges import requested_range
-from fastapi_azure_pool.emulator.blob.request import base64_text, md5
+from fastapi_azure_pool.emulator.blob.request import base64_text, md5_of
 from fastapi_azure_pool.emulator.blob.responses import blob_response, content_response
 
 if TYPE_CHECKING:
@@ -51,6 +51,18 @@ def find_blob(account: Account, request: BlobRequest) -> tuple[Container, Blob]:
     return container, blob
 
 
+def find_to_change(account: Account, request: BlobRequest) -> tuple[Container, Blob]:
+    """Return the blob that a request changes, and its container.
+
+    Raises:
+        BlobError: There is none, or it must not be changed.
+    """
+    container, blob = find_blob(account, request)
+    check_conditions(request.headers, blob.version)
+    _refuse_pending(blob)
+    return container, blob
+
+
 def prepare_write(account: Account, request: BlobRequest, *, to_create: str = "cw") -> tuple[Container, Blob | None]:
     """Return the container, and the blob that a write would replace, if there is one.
 
@@ -69,6 +81,8 @@ def prepare_write(account: Account, request: BlobRequest, *, to_create: str = "c
     blob = container.blobs.get(name)
     request.grant.require("w" if blob is not None else to_create)
     check_conditions(request.headers, None if blob is None else blob.version)
+    if blob is not None:
+        _refuse_pending(blob)
     return container, blob
 
 
@@ -182,11 +196,11 @@ def get_blob(account: Account, request: BlobRequest) -> Response:
         if is_hash_wanted:
             if length > _MAX_HASHED_RANGE:
                 raise invalid_header("x-ms-range-get-content-md5", "true")
-            headers["content-md5"] = base64_text(md5(content.read(start, length)))
+            headers["content-md5"] = base64_text(md5_of(content.part(start, length)))
         status = 206
     if request.grant.overrides:
         headers |= request.grant.overrides
-    return content_response(request, status, headers, content, start, length)
+    return content_response(request, status, headers, blob, start, length)
 
 
 def get_blob_properties(account: Account, request: BlobRequest) -> Response:
@@ -201,18 +215,17 @@ def get_blob_properties(account: Account, request: BlobRequest) -> Response:
     elif blob.is_tiered:
         headers |= {"x-ms-access-tier": "Hot", "x-ms-access-tier-inferred": "true"}
     headers |= request.grant.overrides
-    return blob_response(request, 200, headers)
+    return blob_response(request, 200, headers, metadata=blob.metadata)
 
 
 def set_blob_properties(account: Account, request: BlobRequest) -> Response:
     """Replace all of a blob's settings by those that are sent."""
-    container, blob = find_blob(account, request)
-    check_conditions(request.headers, blob.version)
+    container, blob = find_to_change(account, request)
     headers = request.headers
     if any(name in headers for name in ("x-ms-blob-content-length", "x-ms-sequence-number-action")):
         raise not_supported("A page blob")
     settings = sent_settings(headers, is_body=False)
-    changed = container.blobs[blob.name] = replace(blob, settings=settings, version=account.new_version())
+    changed = container.blobs[blob.name] = replace(blob, settings=settings, version=account.new_version(), copy=None)
     return blob_response(request, 200, version=changed.version)
 
 
@@ -220,14 +233,12 @@ def get_blob_metadata(account: Account, request: BlobRequest) -> Response:
     """Tell a blob's metadata."""
     _, blob = find_blob(account, request)
     check_conditions(request.headers, blob.version, is_read=True)
-    headers = {f"x-ms-meta-{name}": value for name, value in blob.metadata.items()}
-    return blob_response(request, 200, headers, version=blob.version)
+    return blob_response(request, 200, version=blob.version, metadata=blob.metadata)
 
 
 def set_blob_metadata(account: Account, request: BlobRequest) -> Response:
     """Replace a blob's metadata."""
-    container, blob = find_blob(account, request)
-    check_conditions(request.headers, blob.version)
+    container, blob = find_to_change(account, request)
     metadata = request.metadata()
     changed = container.blobs[blob.name] = replace(blob, metadata=metadata, version=account.new_version())
     return blob_response(request, 200, ENCRYPTED, version=changed.version)
@@ -235,7 +246,7 @@ def set_blob_metadata(account: Account, request: BlobRequest) -> Response:
 
 def set_blob_tier(account: Account, request: BlobRequest) -> Response:
     """Set a block blob's access tier, at once."""
-    container, blob = find_blob(account, request)
+    container, blob = find_to_change(account, request)
     tier = sent_tier(request)
     if not tier:
         raise missing_header("x-ms-access-tier")
@@ -249,8 +260,12 @@ def set_blob_tier(account: Account, request: BlobRequest) -> Response:
 
 def delete_blob(account: Account, request: BlobRequest) -> Response:
     """Delete a blob."""
-    container, blob = find_blob(account, request)
-    check_conditions(request.headers, blob.version)
+    container, blob = find_to_change(account, request)
     del container.blobs[blob.name]
     container.staged.pop(blob.name, None)
     return blob_response(request, 202, {"x-ms-delete-type-permanent": "true"})
+
+
+def _refuse_pending(blob: Blob) -> None:
+    if blob.copy is not None and blob.copy.status == "pending":
+        raise BlobError(409, "PendingCopyOperation", "There is currently a pending copy operation.")

@@ -66,8 +66,7 @@ def delete_container(account: Account, request: BlobRequest) -> Response:
 def get_container_properties(account: Account, request: BlobRequest) -> Response:
     """Tell a container's properties and metadata."""
     container = find_container(account, request)
-    headers = {f"x-ms-meta-{name}": value for name, value in container.metadata.items()}
-    headers |= {
+    headers = {
         "x-ms-lease-status": "unlocked",
         "x-ms-lease-state": "available",
         "x-ms-has-immutability-policy": "false",
@@ -76,7 +75,7 @@ def get_container_properties(account: Account, request: BlobRequest) -> Response
         "x-ms-default-encryption-scope": "$account-encryption-key",
         "x-ms-deny-encryption-scope-override": "false",
     }
-    return blob_response(request, 200, headers, version=container.version)
+    return blob_response(request, 200, headers, version=container.version, metadata=container.metadata)
 
 
 def set_container_metadata(account: Account, request: BlobRequest) -> Response:

@@ -187,6 +187,12 @@ class Space:
             added = self._written(added, self._file if is_next else None)
         return Content.joined((content, added))
 
+    def filed(self, data: bytes) -> Content:
+        """Return these bytes, kept in a file however few they are: more of them are to come."""
+        writer = self.writer(len(data))
+        writer.write(data)
+        return writer.content()
+
     def _written(self, content: Content, file: _File | None = None) -> Content:
         writer = self.writer(content.size, file)
         for chunk in content.chunks():

@@ -35,6 +35,7 @@ class BlobRequest(HttpRequest):
         query: The query's parameters, decoded; names in lower case.
         content: The body.
         body_md5: The MD5 hash of a body that is in no memory, where it was asked for or the operation stores it.
+        server: The host and port that it came to.
         grant: What the sender may; set once that is known.
     """
 
@@ -48,6 +49,7 @@ class BlobRequest(HttpRequest):
         "grant",
         "query",
         "scheme",
+        "server",
         "spelling",
     )
 
@@ -58,6 +60,7 @@ class BlobRequest(HttpRequest):
         client = scope.get("client")
         self.client_host: str = client[0] if client else ""
         self.scheme: str = scope["scheme"]
+        self.server: tuple[str, int] = tuple(scope.get("server") or ("", 0))
         parts = self.raw_path.split(b"/", 3)
         self.account = _decoded(parts[1]) if len(parts) > 1 else ""
         self.container = _decoded(parts[2]) if len(parts) > 2 else ""
@@ -83,7 +86,7 @@ class BlobRequest(HttpRequest):
                     raise BlobError(
                         400, "EmptyMetadataKey", "The key for one of the metadata key-value pairs is empty."
                     )
-                if not _METADATA_NAME.match(name):
+                if not (_METADATA_NAME.match(name) and value.isascii()):
                     raise BlobError(
                         400,
                         "InvalidMetadata",
@@ -99,7 +102,7 @@ class BlobRequest(HttpRequest):
     def content_md5(self) -> bytes:
         """Return the MD5 hash of its body."""
         if self.body_md5 is None:
-            self.body_md5 = md5(self.content.read())
+            self.body_md5 = md5_of(self.content)
         return self.body_md5
 
     def check_md5(self, header: str = "content-md5") -> None:
@@ -134,9 +137,12 @@ class BlobRequest(HttpRequest):
         return int(text)
 
 
-def md5(data: bytes) -> bytes:
+def md5_of(content: Content) -> bytes:
     """Return the MD5 hash, with which Blob Storage guards against errors, not against people."""
-    return hashlib.md5(data, usedforsecurity=False).digest()
+    hasher = hashlib.md5(usedforsecurity=False)
+    for chunk in content.chunks():
+        hasher.update(chunk)
+    return hasher.digest()
 
 
 def base64_text(data: bytes) -> str:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import Response, StreamingResponse
 
-from fastapi_azure_pool.emulator.blob.content import CHUNK_BYTES, Content
+from fastapi_azure_pool.emulator.blob.content import CHUNK_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from fastapi_azure_pool.emulator.blob.account import Version
+    from fastapi_azure_pool.emulator.blob.account import Blob, Version
+    from fastapi_azure_pool.emulator.blob.content import Content
     from fastapi_azure_pool.emulator.blob.errors import BlobError
     from fastapi_azure_pool.emulator.blob.request import BlobRequest
 
@@ -29,6 +30,7 @@ def blob_response(
     *,
     body: bytes = b"",
     version: Version | None = None,
+    metadata: Mapping[str, str] | None = None,
 ) -> Response:
     """Return an answer with the headers that Azure sends."""
     all_headers = _common_headers(request)
@@ -37,7 +39,7 @@ def blob_response(
         all_headers["last-modified"] = version.last_modified
     if headers is not None:
         all_headers |= headers
-    return Response(body, status, all_headers)
+    return _with_metadata(Response(body, status, all_headers), metadata)
 
 
 def xml_response(request: BlobRequest, text: str) -> Response:
@@ -47,14 +49,14 @@ def xml_response(request: BlobRequest, text: str) -> Response:
 
 
 def content_response(
-    request: BlobRequest, status: int, headers: Mapping[str, str], content: Content, start: int, length: int
+    request: BlobRequest, status: int, headers: Mapping[str, str], blob: Blob, start: int, length: int
 ) -> Response:
-    """Return a part of a content: at once if it is small, else piece by piece as the client takes it."""
+    """Return a part of a blob's content: at once if it is small, else piece by piece as the client takes it."""
     all_headers = {**_common_headers(request), **headers}
     if length <= CHUNK_BYTES:
-        return Response(content.read(start, length), status, all_headers)
+        return _with_metadata(Response(blob.content.read(start, length), status, all_headers), blob.metadata)
     all_headers["content-length"] = str(length)
-    return StreamingResponse(_chunks(content, start, length), status, all_headers)
+    return _with_metadata(StreamingResponse(_chunks(blob.content, start, length), status, all_headers), blob.metadata)
 
 
 def error_response(request: BlobRequest, error: BlobError, *, retry_after: float | None = None) -> Response:
@@ -80,6 +82,25 @@ def http_date(seconds: int) -> str:
 async def _chunks(content: Content, start: int, length: int) -> AsyncIterator[bytes]:
     for chunk in content.chunks(start, length):
         yield chunk
+
+
+class _AsSpelt(bytes):
+    """A header's name that stays as it is written: servers put names in lower case, and metadata is known by case."""
+
+    __slots__ = ()
+
+    def lower(self) -> _AsSpelt:
+        """Return it as it is."""
+        return self
+
+
+def _with_metadata(response: Response, metadata: Mapping[str, str] | None) -> Response:
+    if metadata:
+        response.raw_headers += [
+            (_AsSpelt(b"x-ms-meta-" + name.encode("ascii")), value.encode("latin-1"))
+            for name, value in metadata.items()
+        ]
+    return response
 
 
 def _common_headers(request: BlobRequest) -> dict[str, str]:

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, cast
 
 from fastapi_azure_pool.emulator.blob import appending, blobs, blocks, containers, listing, properties
 from fastapi_azure_pool.emulator.blob.content import MAX_MEMORY_BYTES, Content, Space
+from fastapi_azure_pool.emulator.blob.copying import Copies, check_source_md5
 from fastapi_azure_pool.emulator.blob.errors import BlobError, injected, not_supported, too_large
 from fastapi_azure_pool.emulator.blob.request import BlobRequest
 from fastapi_azure_pool.emulator.blob.responses import error_response
 from fastapi_azure_pool.emulator.blob.sas import Need
+from fastapi_azure_pool.emulator.blob.sources import Sources
 from fastapi_azure_pool.emulator.http_service import HttpRequest, HttpService
 
 if TYPE_CHECKING:
@@ -73,17 +75,34 @@ class BlobService(HttpService):
         self._authorization = authorization
         self._account_name = name
         self._space = Space()
-        self._operations = _operations(self._space, authorization)
+        self._copies = Copies(account)
+        self._sources = Sources(account, authorization, self._space)
+        self._operations = _operations(self._space, authorization, self._copies)
+
+    async def stop(self) -> None:
+        """End what is being copied, whoever waits for it."""
+        self._sources.close()
+        await self._copies.stop()
 
     def make_request(self, scope: Scope) -> HttpRequest:
         """Return the request, which knows its container and blob."""
         return BlobRequest(scope)
 
+    async def respond(self, request: HttpRequest) -> Response:
+        """Answer one request; what it copies from elsewhere is fetched first."""
+        if "x-ms-copy-source" not in request.headers or request.method != "PUT":
+            return self.answer(request)
+        blob_request = cast("BlobRequest", request)  # make_request made it
+        try:
+            return await self._copy(blob_request)
+        except BlobError as error:
+            return error_response(blob_request, error)
+
     def answer(self, request: HttpRequest) -> Response:
         """Answer one request, or refuse it as Azure does."""
         blob_request = cast("BlobRequest", request)  # make_request made it
         try:
-            return self._answer(blob_request)
+            return self._permitted(blob_request).handler(self._account, blob_request)
         except BlobError as error:
             return error_response(blob_request, error)
 
@@ -92,7 +111,24 @@ class BlobService(HttpService):
         blob_request = cast("BlobRequest", request)  # make_request made it
         return error_response(blob_request, injected(delivery.status), retry_after=delivery.retry_after)
 
-    def _answer(self, request: BlobRequest) -> Response:
+    async def _copy(self, request: BlobRequest) -> Response:
+        operation = self._permitted(request)
+        comp = request.query.get("comp", "")
+        if comp not in _CONTENT_LIMITS:
+            raise not_supported(f"The header x-ms-copy-source with comp={comp}")
+        is_copy = not comp and "x-ms-blob-type" not in request.headers
+        is_synchronous = "x-ms-requires-sync" in request.headers
+        may_use_grant = is_copy and not is_synchronous
+        source = await self._sources.open(request, may_use_grant=may_use_grant)
+        if is_copy:
+            return await self._copies.copy(request, source)
+        if not comp:
+            return await self._copies.put(request, source)
+        request.content = await source.reader.read(_CONTENT_LIMITS[comp])
+        check_source_md5(request, request.content)
+        return operation.handler(self._account, request)
+
+    def _permitted(self, request: BlobRequest) -> _Operation:
         if request.account != self._account_name:
             message = f"The path must begin with the name of this emulator's account: /{self._account_name}."
             raise BlobError(404, "ResourceNotFound", message)
@@ -109,7 +145,7 @@ class BlobService(HttpService):
             raise BlobError(412, "LeaseNotPresentWithBlobOperation", "There is currently no lease on the blob.")
         if request.is_too_large:
             raise too_large(_limit(request))
-        return operation.handler(self._account, request)
+        return operation
 
     def _find_operation(self, request: BlobRequest) -> _Operation:
         query = request.query
@@ -158,7 +194,9 @@ class BlobService(HttpService):
         return True
 
 
-def _operations(space: Space, authorization: Authorization) -> Mapping[tuple[str, str, str], _Operation]:
+def _operations(
+    space: Space, authorization: Authorization, copies: Copies
+) -> Mapping[tuple[str, str, str], _Operation]:
     """Return what can be asked: by level, method and comp."""
 
     def account(handler: Handler, permissions: str, resource_type: str = "s") -> _Operation:
@@ -189,6 +227,7 @@ def _operations(space: Space, authorization: Authorization) -> Mapping[tuple[str
         ("blob", "PUT", "metadata"): within(blobs.set_blob_metadata, "w"),
         ("blob", "PUT", "properties"): within(blobs.set_blob_properties, "w"),
         ("blob", "PUT", "tier"): within(blobs.set_blob_tier, "w"),
+        ("blob", "PUT", "copy"): within(copies.abort, "w"),
         ("blob", "PUT", "block"): within(blocks.put_block, "w"),
         ("blob", "GET", "blocklist"): within(blocks.get_block_list, "r"),
         ("blob", "PUT", "blocklist"): within(partial(blocks.put_block_list, space=space), "cw"),

@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import aiohttp
 import pytest
-from azure.core.pipeline.transport import AioHttpTransport
-from azure.storage.blob.aio import BlobServiceClient, ContainerClient
 
 from fastapi_azure_pool.emulator import Emulator
+from tests.emulator.blob.blob_sdk import Http, connect, plain_http
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
 
-
-def connect(azure: Emulator, credential: Any = None, **options: Any) -> BlobServiceClient:
-    """Return an official client that looks up no proxies and tries nothing again."""
-    transport: Any = AioHttpTransport(use_env_settings=False)
-    options = {"retry_total": 0, "transport": transport} | options
-    credential = azure.storage_key if credential is None else credential
-    if isinstance(credential, str) and not credential.startswith("sv="):
-        credential = {"account_name": azure.storage_account, "account_key": credential}
-    return BlobServiceClient(azure.blob_endpoint, credential=credential, **options)
+    from azure.storage.blob.aio import BlobServiceClient, ContainerClient
 
 
 @pytest.fixture
 async def azure() -> AsyncIterator[Emulator]:
     """An emulator with the container invoices."""
     async with Emulator() as azure:
+        await azure.create_blob_container("invoices")
+        yield azure
+
+
+@pytest.fixture
+async def secure() -> AsyncIterator[Emulator]:
+    """An emulator with TLS, as tokens need it, and the container invoices."""
+    async with Emulator(tls=True) as azure:
         await azure.create_blob_container("invoices")
         yield azure
 
@@ -47,13 +45,7 @@ def invoices(service: BlobServiceClient) -> ContainerClient:
 
 
 @pytest.fixture
-def connect_client() -> Callable[..., BlobServiceClient]:
-    """A function that makes an official client of an emulator, of a credential and of options."""
-    return connect
-
-
-@pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    """Plain HTTP."""
-    async with aiohttp.ClientSession() as session:
-        yield session
+async def http(azure: Emulator) -> AsyncIterator[Http]:
+    """Plain HTTP with every permission."""
+    async with plain_http(azure) as http:
+        yield http

@@ -1,0 +1,203 @@
+"""Reading blobs: ranges, conditions, properties, settings and metadata."""
+
+from __future__ import annotations
+
+import hashlib
+from base64 import b64encode
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from azure.core import MatchConditions
+from azure.storage.blob import ContentSettings
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastapi_azure_pool.emulator.blob.errors import BlobError
+from fastapi_azure_pool.emulator.blob.ranges import requested_range
+from tests.emulator.blob.blob_sdk import Http, refused
+
+if TYPE_CHECKING:
+    from azure.storage.blob.aio import ContainerClient
+
+DATA = bytes(range(100))
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("bytes=0-9", (206, DATA[:10], "bytes 0-9/100")),
+        ("bytes=90-", (206, DATA[90:], "bytes 90-99/100")),
+        ("bytes=99-1000000", (206, DATA[99:], "bytes 99-99/100")),
+        ("bytes=0-999999999999999999", (206, DATA, "bytes 0-99/100")),
+    ],
+)
+async def test_range_is_answered_with_its_part(
+    http: Http, invoices: ContainerClient, header: str, expected: tuple[int, bytes, str]
+) -> None:
+    """A range, in either header, gets 206, its bytes, and which they are."""
+    await invoices.upload_blob("1", DATA)
+    for sent in ({"range": header}, {"x_ms_range": header}):
+        answer, body = await http.answer("GET", "/invoices/1", body=None, **sent)
+        assert (answer.status, body, answer.headers["content-range"]) == expected
+        assert answer.headers["x-ms-blob-content-md5"] == b64encode(hashlib.md5(DATA).digest()).decode()
+        assert "content-md5" not in answer.headers
+
+
+async def test_x_ms_range_goes_before_range(http: Http, invoices: ContainerClient) -> None:
+    """Of two ranges, the one in x-ms-range counts."""
+    await invoices.upload_blob("1", DATA)
+    _, body = await http.answer("GET", "/invoices/1", range="bytes=0-9", x_ms_range="bytes=10-19")
+    assert body == DATA[10:20]
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("bytes=100-", (416, "InvalidRange")),
+        ("bytes=999999999999999999-", (416, "InvalidRange")),
+        ("bytes=9-8", (400, "InvalidHeaderValue")),
+        ("bytes=-5", (400, "InvalidHeaderValue")),
+        ("bytes=0-1,3-4", (400, "InvalidHeaderValue")),
+        ("bytes=" + "9" * 400 + "-", (400, "InvalidHeaderValue")),
+        ("lines=0-1", (400, "InvalidHeaderValue")),
+        ("", (400, "InvalidHeaderValue")),
+        ("bytes=٣-", (400, "InvalidHeaderValue")),
+    ],
+)
+async def test_range_that_cannot_be_is_refused(
+    http: Http, invoices: ContainerClient, header: str, expected: tuple[int, str]
+) -> None:
+    """A range beyond the end is 416, and what is no range 400."""
+    await invoices.upload_blob("1", DATA)
+    answer, _ = await http.answer("GET", "/invoices/1", x_ms_range=header)
+    assert (answer.status, answer.headers["x-ms-error-code"]) == expected
+    assert answer.headers.get("content-range") == ("bytes */100" if answer.status == 416 else None)
+
+
+@given(st.integers(0, 50), st.integers(0, 60), st.integers(0, 60) | st.none())
+def test_range_is_what_http_says_it_is(size: int, first: int, last: int | None) -> None:
+    """For every range of every size: the part is the slice that it names, or it is refused because nothing is in it."""
+    header = f"bytes={first}-{'' if last is None else last}"
+    data = bytes(range(size))
+    expected = data[first:] if last is None else data[first : last + 1]
+    if not expected:
+        with pytest.raises(BlobError) as caught:
+            requested_range({"range": header}, size)
+        assert caught.value.status == (400 if last is not None and last < first else 416)
+        return
+    found = requested_range({"range": header}, size)
+    assert found is not None
+    assert (data[found[0] : found[0] + found[1]], found[1]) == (expected, len(expected))
+
+
+async def test_empty_blob_is_downloaded(invoices: ContainerClient) -> None:
+    """A blob without content has no range, and the SDK gets it all the same."""
+    await invoices.upload_blob("1", b"")
+    stream = await invoices.download_blob("1")
+    assert (await stream.readall(), stream.size) == (b"", 0)
+
+
+async def test_hash_of_a_range_is_given_where_asked_for(http: Http, invoices: ContainerClient) -> None:
+    """x-ms-range-get-content-md5 gives the hash of a range of up to 4 MB, and is refused for all of a blob."""
+    await invoices.upload_blob("1", DATA)
+    answer, _ = await http.answer("GET", "/invoices/1", x_ms_range="bytes=0-9", x_ms_range_get_content_md5="true")
+    assert answer.headers["content-md5"] == b64encode(hashlib.md5(DATA[:10]).digest()).decode()
+    expected = (400, "MissingRequiredHeader")
+    assert await http.send("GET", "/invoices/1", x_ms_range_get_content_md5="true") == expected
+    stream = await invoices.download_blob("1", offset=5, length=10, validate_content=True)
+    assert await stream.readall() == DATA[5:15]
+
+
+async def test_unchanged_blob_is_not_sent_again(invoices: ContainerClient) -> None:
+    """Who has the present version gets 304, by its etag and by its time; who has another gets the blob."""
+    blob = await invoices.upload_blob("1", b"one")
+    present = await blob.get_blob_properties()
+    assert present.last_modified is not None
+    for conditions in (
+        {"etag": present.etag, "match_condition": MatchConditions.IfModified},
+        {"if_modified_since": present.last_modified},
+    ):
+        with refused(304, "ConditionNotMet"):
+            await blob.download_blob(**conditions)
+        with refused(304, "ConditionNotMet"):
+            await blob.get_blob_properties(**conditions)
+    for conditions in (
+        {"etag": '"other"', "match_condition": MatchConditions.IfNotModified},
+        {"if_unmodified_since": present.last_modified - timedelta(seconds=1)},
+    ):
+        with refused(412, "ConditionNotMet"):
+            await blob.download_blob(**conditions)
+    for conditions in (
+        {"etag": '"other"', "match_condition": MatchConditions.IfModified},
+        {"etag": present.etag, "match_condition": MatchConditions.IfNotModified},
+        {"if_modified_since": present.last_modified - timedelta(seconds=1)},
+        {"if_unmodified_since": present.last_modified},
+    ):
+        stream = await blob.download_blob(**conditions)
+        assert stream.size == 3
+
+
+async def test_conditions_that_cannot_be_are_refused(http: Http, invoices: ContainerClient) -> None:
+    """A date that is none, and to read what must not be there, are 400; several etags in one header are alternatives."""
+    blob = await invoices.upload_blob("1", b"one")
+    etag = (await blob.get_blob_properties()).etag
+    assert await http.send("GET", "/invoices/1", if_modified_since="soon") == (400, "InvalidHeaderValue")
+    assert await http.send("GET", "/invoices/1", if_none_match="*") == (400, "UnsatisfiableCondition")
+    assert await http.send("GET", "/invoices/1", if_match=f'"x", {etag}') == (200, "")
+    assert await http.send("GET", "/invoices/1", if_match="*") == (200, "")
+    assert await http.send("GET", "/invoices/1", x_ms_if_tags="a = 'b'") == (501, "NotImplemented")
+
+
+async def test_properties_tell_what_was_uploaded(invoices: ContainerClient) -> None:
+    """A blob keeps its settings and metadata, and tells them with its properties and its content."""
+    settings = ContentSettings(
+        content_type="text/plain",
+        content_encoding="identity",
+        content_language="de",
+        content_disposition="attachment",
+        cache_control="no-store",
+    )
+    blob = await invoices.upload_blob("1", b"one", content_settings=settings, metadata={"Customer": "Ada", "no": "1"})
+    for properties in (await blob.get_blob_properties(), (await blob.download_blob()).properties):
+        found = properties.content_settings
+        assert (found.content_type, found.content_encoding, found.content_language) == ("text/plain", "identity", "de")
+        assert (found.content_disposition, found.cache_control) == ("attachment", "no-store")
+        assert properties.metadata == {"Customer": "Ada", "no": "1"}
+        assert (properties.size, properties.blob_type) == (3, "BlockBlob")
+        assert properties.creation_time is not None
+        assert properties.lease.status == "unlocked"
+
+
+async def test_properties_and_metadata_are_replaced(invoices: ContainerClient) -> None:
+    """Setting headers or metadata replaces all of them, and makes another version of the same content."""
+    settings = ContentSettings(content_type="text/plain", cache_control="no-store")
+    blob = await invoices.upload_blob("1", b"one", content_settings=settings, metadata={"a": "1"})
+    first = await blob.get_blob_properties()
+    await blob.set_http_headers(ContentSettings(content_type="text/html"))
+    second = await blob.get_blob_properties()
+    assert (second.content_settings.content_type, second.content_settings.cache_control) == ("text/html", None)
+    assert (second.metadata, second.creation_time) == ({"a": "1"}, first.creation_time)
+    await blob.set_blob_metadata({"B": "2"})
+    third = await blob.get_blob_properties()
+    assert (third.metadata, third.content_settings.content_type) == ({"B": "2"}, "text/html")
+    assert len({first.etag, second.etag, third.etag}) == 3
+    with refused(412, "ConditionNotMet"):
+        await blob.set_blob_metadata({}, etag=first.etag, match_condition=MatchConditions.IfNotModified)
+    assert await (await blob.download_blob()).readall() == b"one"
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ({"x-ms-meta-": "2"}, "EmptyMetadataKey"),
+        ({"x-ms-meta-a-b": "1"}, "InvalidMetadata"),
+        ({"x-ms-meta-1": "1"}, "InvalidMetadata"),
+        ({"x-ms-meta-a": "é"}, "InvalidMetadata"),
+        ({"x-ms-meta-a": "1" * 8200}, "MetadataTooLarge"),
+    ],
+)
+async def test_metadata_that_cannot_be_is_refused(http: Http, headers: dict[str, str], code: str) -> None:
+    """Names that are no identifiers, values that are not ASCII, and more than 8 KB of it, are 400."""
+    answer = await http.send("PUT", "/invoices/1", x_ms_blob_type="BlockBlob", body=b"", **headers)
+    assert answer == (400, code)
