@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +15,13 @@ from azure.servicebus import TransportType as QueueTransport
 from fastapi import FastAPI
 
 from fastapi_azure_pool import (
+    EventGridConfig,
+    EventGridTopicConfig,
+    ManagedAzureBlobStorage,
     ManagedAzureEventhubProducer,
     ManagedAzureServiceBusSender,
     ManagedCosmos,
+    ManagedEventGridPublisher,
     SharedCredential,
     open_pools,
 )
@@ -52,20 +55,9 @@ def factory(
     return lambda: kind(retry_total=0, connection_verify=str(tmp_path / "certificate.pem"))
 
 
-def clients_of(azure: Emulator) -> dict[str, Any]:
-    """Make clients of three services, two of them of one account, none with authentication of its own."""
-    context = ssl.create_default_context(cadata=azure.certificate)
-    amqp: dict[str, Any] = {"custom_endpoint_address": f"sb://{azure.amqp_authority}", "ssl_context": context}
-    return {
-        "orders": ManagedCosmos(azure.cosmos_endpoint, "shop", "orders", min_size=2),
-        "customers": ManagedCosmos(azure.cosmos_endpoint, "shop", "orders"),
-        "events": ManagedAzureEventhubProducer(
-            azure.amqp_authority, "orders", eventhub_transport_type=HubTransport.Amqp, client_options=amqp
-        ),
-        "work": ManagedAzureServiceBusSender(
-            azure.amqp_authority, "work", client_options={**amqp, "transport_type": QueueTransport.Amqp}
-        ),
-    }
+def cosmos_of(azure: Emulator, **sizes: Any) -> ManagedCosmos:
+    """Make a client without authentication of its own."""
+    return ManagedCosmos(azure.cosmos_endpoint, "shop", "orders", **sizes)
 
 
 async def test_a_thousand_cold_callers_cause_one_request(azure_with_tls: Emulator, factory: CredentialFactory) -> None:
@@ -78,21 +70,42 @@ async def test_a_thousand_cold_callers_cause_one_request(azure_with_tls: Emulato
         assert len(azure_with_tls.token_requests) == 1
 
 
-async def test_an_application_asks_once_for_each_service(azure_with_tls: Emulator, factory: CredentialFactory) -> None:
-    """All connections of all clients that are opened at the start together cause one token request for each service."""
+async def test_an_application_asks_once_for_each_service(
+    azure_with_tls: Emulator, factory: CredentialFactory, tmp_path: Path
+) -> None:
+    """All connections of all clients of all five services, opened at the start together, cause one request for each service."""
     azure = azure_with_tls
     await azure.create_eventhub("orders")
     await azure.create_queue("work")
-    clients = clients_of(azure)
-    async with open_pools(FastAPI(), clients, credential=factory):
-        async with clients["orders"].get_container_client() as container:
+    await azure.create_blob_container("files")
+    await azure.create_eventgrid_topic("orders")
+    (tmp_path / "emulator.pem").write_text(azure.certificate)
+    trust: dict[str, Any] = {"connection_verify": str(tmp_path / "emulator.pem")}
+    amqp = {"custom_endpoint_address": f"sb://{azure.amqp_authority}", **trust}
+    orders = cosmos_of(azure, min_size=2)
+    events = ManagedAzureEventhubProducer(
+        azure.amqp_authority, "orders", eventhub_transport_type=HubTransport.Amqp, client_options=amqp, min_size=2
+    )
+    work = ManagedAzureServiceBusSender(
+        azure.amqp_authority, "work", client_options={**amqp, "transport_type": QueueTransport.Amqp}
+    )
+    files = ManagedAzureBlobStorage(azure.blob_endpoint, "files", client_options=trust, min_size=2)
+    topics = EventGridConfig([EventGridTopicConfig("orders", azure.eventgrid_endpoint("orders"))])
+    publisher = ManagedEventGridPublisher(topics, client_options=trust)
+    clients: dict[str, Any] = {"orders": orders, "customers": cosmos_of(azure), "events": events, "work": work}
+    async with open_pools(FastAPI(), clients, credential=factory, files=files, topics=publisher):
+        async with orders.get_container_client() as container:
             await container.create_item({"id": "1", "customer_id": "c"})
-        await clients["events"].send_event("placed")
-        await clients["work"].send_message("pack")
+        await events.send_event("placed")
+        await work.send_message("pack")
+        await files.upload_blob("invoice", b"1")
+        await publisher.emit_event("orders", "placed", "/orders/1", {})
         assert sorted(str(request.resource) for request in azure.token_requests) == [
             "https://127.0.0.1",
+            "https://eventgrid.azure.net",
             "https://eventhubs.azure.net/",
             "https://servicebus.azure.net/",
+            "https://storage.azure.com",
         ]
 
 
@@ -108,11 +121,12 @@ async def test_a_token_expires_during_load(azure_with_tls: Emulator, factory: Cr
     """While callers never stop, tokens expire and are renewed, and no call fails or is tried again."""
     azure = azure_with_tls
     azure.set_token_lifetime(3, refresh_in=1)
-    orders = clients_of(azure)["orders"]
+    orders = cosmos_of(azure, min_size=2)
     async with open_pools(FastAPI(), credential=factory, orders=orders):
         async with orders.get_container_client() as container:
             await container.create_item({"id": "1", "customer_id": "c"})
-            first = await orders._shared.get_token("https://127.0.0.1/.default")
+            shared: Any = orders._shared
+            first = await shared.get_token("https://127.0.0.1/.default")
 
             async def read() -> None:
                 while len(azure.token_requests) < 4 or time.time() <= first.expires_on:
@@ -131,7 +145,7 @@ async def test_an_outage_of_the_token_endpoint_is_outlived(
     """While no token can be had, calls and new connections go on with the one that is held; afterwards it is renewed."""
     azure = azure_with_tls
     azure.set_token_lifetime(30, refresh_in=1)
-    orders = clients_of(azure)["orders"]
+    orders = cosmos_of(azure, min_size=2)
     async with open_pools(FastAPI(), credential=factory, orders=orders):
         with azure.faults.refuse_tokens() as outage:
             async with orders.get_container_client() as container:
