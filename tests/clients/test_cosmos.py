@@ -1,4 +1,7 @@
-"""Cosmos DB through the official SDK and the emulator: opening, using, judging and closing connections."""
+"""Cosmos DB through the official SDK and the emulator: opening, using, judging and closing connections.
+
+What needs no look into the server is tested in test_cosmos_servers.py, against one that others wrote as well.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,6 @@ from azure.core.exceptions import (
 )
 from azure.cosmos.exceptions import (
     CosmosHttpResponseError,
-    CosmosResourceExistsError,
     CosmosResourceNotFoundError,
 )
 
@@ -73,16 +75,6 @@ async def test_the_first_write_needs_no_further_look_ups(azure: Emulator) -> Non
         azure.cosmos_requests.clear()
         await container.create_item(ITEM)
         assert (azure.cosmos_requests.count("POST", ITEMS), azure.cosmos_requests.total) == (1, 1)
-        assert await read(container) == 12
-
-
-async def test_a_connection_string_authenticates(azure: Emulator) -> None:
-    """The portal's connection string gives endpoint and key."""
-    orders = ManagedCosmos(
-        dbname="shop", container_name="orders", connection_string=azure.cosmos_connection_string, min_size=0
-    )
-    async with orders, orders.get_container_client() as container:
-        await container.create_item(ITEM)
         assert await read(container) == 12
 
 
@@ -187,22 +179,6 @@ async def test_closing_and_opening_again(azure: Emulator) -> None:
 # Who broke it ------------------------------------------------------------------------------------------------------------------
 
 
-async def test_a_missing_item_and_a_conflict_retire_nothing(azure: Emulator) -> None:
-    """404 and 409 are answers: they reach the caller as the SDK's errors, and the connection stays."""
-    async with orders_of(azure) as orders:
-        (connection,) = orders.pool.connections
-        with pytest.raises(CosmosResourceNotFoundError):
-            async with orders.get_container_client() as container:
-                await read(container)
-        async with orders.get_container_client() as container:
-            await container.create_item(ITEM)
-        with pytest.raises(CosmosResourceExistsError):
-            async with orders.get_container_client() as container:
-                await container.create_item(ITEM)
-        assert orders.pool.connections == (connection,)
-        assert orders.pool.stats().totals.reported_errors == 0
-
-
 @pytest.mark.parametrize("status", [400, 401, 403, 408, 412, 449, 500, 503])
 async def test_no_status_retires_a_connection(azure: Emulator, status: int) -> None:
     """An error answer of any status says that the connection works."""
@@ -282,21 +258,6 @@ async def test_reset_connections_heal(azure: Emulator) -> None:
             async with orders.get_container_client() as container:
                 assert await read(container) == 12
         await eventually(lambda: orders.pool.ready_connection_count == 2)
-
-
-async def test_a_client_closed_by_its_user_is_replaced_at_the_next_checkout(azure: Emulator) -> None:
-    """Leaving ``async with`` over the SDK's client closes it for all; the pool notices, and gives another one."""
-    connector = connector_of(azure)
-    async with orders_of(azure, min_size=1) as orders:
-        async with orders.get_container_client() as container:
-            await container.create_item(ITEM)
-            assert not orders._connector.is_closed(container)
-            await orders._connector._open[container][0].close()
-            assert orders._connector.is_closed(container)
-        async with orders.get_container_client() as other:
-            assert other is not container
-            assert await read(other) == 12
-    assert connector._open == {}
 
 
 def test_what_is_fatal(azure_access: CosmosAccess) -> None:

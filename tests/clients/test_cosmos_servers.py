@@ -106,7 +106,8 @@ async def test_errors_of_the_service_are_the_sdk_s_and_retire_nothing(cosmos_ser
             async with orders.get_container_client() as container:
                 await container.read_item("none", partition_key="c")
         # cosmosdb-server fails itself when an item is missing
-        assert raised.value.status_code == {"emulator": 404, "cosmosdb-server": 500}[cosmos_server.name]
+        expected = {"emulator": CosmosResourceNotFoundError, "cosmosdb-server": CosmosHttpResponseError}
+        assert type(raised.value) is expected[cosmos_server.name]
         assert orders.pool.connections == (connection,)
         assert orders.pool.stats().totals.reported_errors == 0
 
@@ -154,7 +155,9 @@ async def test_a_client_closed_by_its_user_is_replaced_at_the_next_checkout(cosm
     async with orders_of(cosmos_server) as orders:
         async with orders.get_container_client() as container:
             await container.create_item(ITEM)
+            assert not orders._connector.is_closed(container)
             await orders._connector._open[container][0].close()
+            assert orders._connector.is_closed(container)
         async with orders.get_container_client() as other:
             assert other is not container
             assert await read(other) == 12

@@ -1,17 +1,18 @@
 """What a Cosmos DB account is asked through the official SDK, to see whether two servers answer alike.
 
-The queries meet a container with the items of ITEMS, each other operation has one of its own. An outcome is one line of text: what
-came, without what the service adds (names that begin with "_"), or the status of the SDK's error.
+What changes nothing meets one container with the items of ITEMS, each other operation has one of its own. An outcome is one line of
+text: what came, without what the service adds (names that begin with "_"), or the status of the SDK's error.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterable, Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from azure.core import MatchConditions
 from azure.core.exceptions import AzureError
+from azure.core.pipeline.transport import AioHttpTransport
 from azure.cosmos import PartitionKey
 from azure.cosmos.aio import CosmosClient
 from azure.cosmos.exceptions import CosmosHttpResponseError
@@ -31,19 +32,22 @@ ITEMS: tuple[dict[str, Any], ...] = (
 )
 
 Operation = Callable[["ContainerProxy"], Awaitable[Any]]
+Managing = Callable[["DatabaseProxy"], Awaitable[Any]]
 
 
 async def outcomes(server: CosmosServer) -> Outcomes:
     """Have a server do everything, and return what came of each operation by its name."""
-    async with CosmosClient(server.endpoint, server.key, retry_total=0, **server.client_options) as client:
+    options = {"retry_total": 0, "transport": AioHttpTransport(use_env_settings=False), **server.client_options}
+    async with CosmosClient(server.endpoint, server.key, **options) as client:
         database = await client.create_database("judged")
         found: Outcomes = {}
-        for number, (name, operation) in enumerate(OPERATIONS.items()):
-            container = await _container_with_items(database, str(number))
-            found[name] = {"outcome": await _outcome(container, operation)}
-        container = await _container_with_items(database, "queries")
-        for name, operation in QUERIES.items():
-            found[name] = {"outcome": await _outcome(container, operation)}
+        for name, managing in MANAGEMENT.items():
+            found[name] = {"outcome": await _outcome(managing(database))}
+        for number, (name, operation) in enumerate(CHANGES.items()):
+            found[name] = {"outcome": await _outcome(operation(await _container_with_items(database, str(number))))}
+        container = await _container_with_items(database, "unchanged")
+        for name, operation in READS.items():
+            found[name] = {"outcome": await _outcome(operation(container))}
         await client.delete_database("judged")
         return found
 
@@ -55,9 +59,9 @@ async def _container_with_items(database: DatabaseProxy, name: str) -> Container
     return container
 
 
-async def _outcome(container: ContainerProxy, operation: Operation) -> str:
+async def _outcome(operation: Awaitable[Any]) -> str:
     try:
-        return _text(await operation(container))
+        return _text(await operation)
     except CosmosHttpResponseError as error:
         return f"{error.status_code}/{error.sub_status}" if error.sub_status else str(error.status_code)
     except AzureError as error:
@@ -152,6 +156,20 @@ async def _missing_key(container: ContainerProxy) -> Any:
     return await container.create_item({"id": "6", "total": 1})
 
 
+async def _id_of(creating: Awaitable[ContainerProxy]) -> str:
+    return (await creating).id
+
+
+async def _ids(resources: AsyncIterable[Any]) -> list[str]:
+    return sorted([one["id"] async for one in resources])
+
+
+async def _replaced(database: DatabaseProxy, partition_key: PartitionKey | None = None, **changes: Any) -> Any:
+    await database.replace_container("new", partition_key or PartitionKey("/key"), **changes)
+    properties = await database.get_container_client("new").read()
+    return {name: properties.get(name) for name in ("id", "defaultTtl")}
+
+
 async def _partition_key(container: ContainerProxy) -> Any:
     return (await container.read())["partitionKey"]
 
@@ -163,21 +181,33 @@ def _create_with_id_of(length: int) -> Operation:
     return create
 
 
-OPERATIONS: dict[str, Operation] = {
+MANAGEMENT: dict[str, Managing] = {
+    "create a container": lambda database: _id_of(database.create_container("new", PartitionKey("/key"))),
+    "create a container that is there": lambda database: _id_of(database.create_container("new", PartitionKey("/key"))),
+    "list containers": lambda database: _ids(database.list_containers()),
+    "change a container's time to live": lambda database: _replaced(database, default_ttl=60),
+    "change a container's partition key": lambda database: _replaced(database, partition_key=PartitionKey("/other")),
+    "create an item in a missing container": lambda database: database.get_container_client("none").create_item(
+        {"id": "1", "key": "a"}
+    ),
+    "read a missing container": lambda database: database.get_container_client("none").read(),
+    "delete a container": lambda database: database.delete_container("new"),
+    "delete a missing container": lambda database: database.delete_container("new"),
+    "list no containers": lambda database: _ids(database.list_containers()),
+    "create a container without a path": lambda database: _id_of(database.create_container("other", PartitionKey("/"))),
+}
+"""What is done with containers, one after another, by the names under which the outcomes are known."""
+
+CHANGES: dict[str, Operation] = {
     "create an item": lambda items: items.create_item({"id": "6", "customer_id": "ada", "deep": {"a": [1, {}]}}),
     "create an item that is there": lambda items: items.create_item(ITEMS[0]),
     "create an item without the key's property": _missing_key,
     "create an item with an id of 1,023 bytes": _create_with_id_of(1023),
     "create an item with an id of 1,024 bytes": _create_with_id_of(1024),
     "create an item with an empty id": lambda items: items.create_item({"id": "", "customer_id": "ada"}),
-    "read an item": lambda items: items.read_item("1", "ada"),
-    "read an item with Unicode": lambda items: items.read_item("5", "cleo"),
-    "read an item that is not there": lambda items: items.read_item("none", "ada"),
-    "read an item with another item's key": lambda items: items.read_item("1", "bob"),
     "read an item of the key null": _key_of_none,
     "read a deleted item": _deleted,
     "read the same id with two keys": _same_id_for_another_key,
-    "read every item": _everything,
     "replace an item": lambda items: items.replace_item("1", {"id": "1", "customer_id": "ada", "total": 4}),
     "replace an item that is not there": lambda items: items.replace_item("none", {"id": "none", "customer_id": "ada"}),
     "replace an item under an old etag": _write_under_an_old_etag,
@@ -187,9 +217,6 @@ OPERATIONS: dict[str, Operation] = {
     "upsert an item that is not there": lambda items: items.upsert_item({"id": "9", "customer_id": "ada"}),
     "delete an item that is not there": lambda items: items.delete_item("none", "ada"),
     "delete an item under an old etag": _delete_under_an_old_etag,
-    "system properties of an item": _system_properties,
-    "the etag is in quotes": _etag_is_quoted,
-    "partition key of a container": _partition_key,
     "patch: add": patch({"op": "add", "path": "/new", "value": 1}),
     "patch: add to an array": patch({"op": "add", "path": "/tags/1", "value": "between"}),
     "patch: append to an array": patch({"op": "add", "path": "/tags/-", "value": "c"}),
@@ -206,7 +233,7 @@ OPERATIONS: dict[str, Operation] = {
     "patch: the partition key": patch({"op": "set", "path": "/customer_id", "value": "bob"}),
     "patch: eleven operations": patch(*[{"op": "incr", "path": "/total", "value": 1}] * 11),
 }
-"""What may change the items, and the names by which the outcomes are known."""
+"""What may change the items, by the names under which the outcomes are known."""
 
 EXPRESSIONS = (
     "c.total + 2 * 3",
@@ -266,7 +293,15 @@ EXPRESSIONS = (
     "DateTimePart('mm', '2020-05-29T08:30:00.1301617Z')",
 )
 
-QUERIES: dict[str, Operation] = {
+READS: dict[str, Operation] = {
+    "read an item": lambda items: items.read_item("1", "ada"),
+    "read an item with Unicode": lambda items: items.read_item("5", "cleo"),
+    "read an item that is not there": lambda items: items.read_item("none", "ada"),
+    "read an item with another item's key": lambda items: items.read_item("1", "bob"),
+    "read every item": _everything,
+    "system properties of an item": _system_properties,
+    "the etag is in quotes": _etag_is_quoted,
+    "partition key of a container": _partition_key,
     "query: given a partition key": query("SELECT c.id, c.total FROM c", key="ada"),
     "query: given a partition key and asked for it": query("SELECT c.id FROM c WHERE c.customer_id = 'ada'", key="ada"),
     "query: nothing found": query("SELECT * FROM c WHERE c.customer_id = 'none'"),

@@ -38,7 +38,7 @@ of its own that clients must not follow: they need `enable_endpoint_discovery=Fa
 def page() -> str:
     """Return the page."""
     from tests.judges.blob_operations import REQUESTS
-    from tests.judges.cosmos_operations import OPERATIONS, QUERIES
+    from tests.judges.cosmos_operations import CHANGES, MANAGEMENT, READS
 
     versions = json.loads((DIRECTORY / "package.json").read_text(encoding="utf-8"))["dependencies"]
     return _TEXT.format(
@@ -46,7 +46,7 @@ def page() -> str:
         cosmos=versions["@vercel/cosmosdb-server"],
         blob_count=len(REQUESTS),
         blob_table=table_of(BLOB_DIFFERENCES, "Azurite"),
-        cosmos_count=len(OPERATIONS) + len(QUERIES),
+        cosmos_count=len(MANAGEMENT) + len(CHANGES) + len(READS),
         cosmos_table=table_of(COSMOS_DIFFERENCES, "cosmosdb-server"),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,15 +22,17 @@ if TYPE_CHECKING:
 async def test_blob_storage_differs_from_azurite_only_as_is_known(azurite: StorageServer) -> None:
     """A script of Blob Storage requests gets the same answers from the emulator and from Azurite, but for the table's."""
     async with Emulator() as azure:
-        emulator = await blob_operations.outcomes(StorageServer.of_emulator(azure))
-    assert observe(emulator, await blob_operations.outcomes(azurite)) == told(BLOB_DIFFERENCES)
+        servers = (StorageServer.of_emulator(azure), azurite)
+        emulator, judge = await asyncio.gather(*map(blob_operations.outcomes, servers))
+    assert observe(emulator, judge) == told(BLOB_DIFFERENCES)
 
 
 async def test_cosmos_differs_from_cosmosdb_server_only_as_is_known(cosmosdb_server: CosmosServer) -> None:
     """Operations of the SDK and queries have the same outcome on the emulator and on cosmosdb-server, but for the table's."""
     async with Emulator() as azure:
-        emulator = await cosmos_operations.outcomes(CosmosServer.of_emulator(azure))
-    assert observe(emulator, await cosmos_operations.outcomes(cosmosdb_server)) == told(COSMOS_DIFFERENCES)
+        servers = (CosmosServer.of_emulator(azure), cosmosdb_server)
+        emulator, judge = await asyncio.gather(*map(cosmos_operations.outcomes, servers))
+    assert observe(emulator, judge) == told(COSMOS_DIFFERENCES)
 
 
 @pytest.mark.parametrize("known", [BLOB_DIFFERENCES, COSMOS_DIFFERENCES], ids=["blob", "cosmos"])
