@@ -415,6 +415,31 @@ async def test_wrong_page_sizes_are_refused(signed: Signed, size: str) -> None:
     assert (status, answer["code"]) == (400, "BadRequest")
 
 
+@pytest.mark.parametrize(
+    ("parameters", "refusal"),
+    [
+        ([{"name": "n", "value": 1}], "Parameter names should be in the format of symbol '@'"),
+        ([{"name": "@1", "value": 1}], "Parameter names should be in the format of symbol '@'"),
+        ([{"name": "@n", "value": 1}, {"name": "@n", "value": 1}], "Specified duplicate parameter name"),
+    ],
+)
+async def test_wrong_parameters_are_refused(
+    orders: ContainerProxy, parameters: list[dict[str, Any]], refusal: str
+) -> None:
+    """A parameter whose name is no name, or is given twice, gets 400 in Azure's words."""
+    with pytest.raises(CosmosHttpResponseError, match=refusal) as caught:
+        await ids(orders.query_items("SELECT * FROM c", parameters=parameters, partition_key="ada"))
+    assert caught.value.status_code == 400
+
+
+async def test_text_of_any_script(orders: ContainerProxy) -> None:
+    """Names and texts of any script survive being planned, rewritten and sent back by the client."""
+    await orders.create_item({"id": "1", "customer_id": "ada", "größe": "😀", "n": 1})
+    await orders.create_item({"id": "2", "customer_id": "ada", "größe": "\u00e9", "n": 2})
+    for text in ("'😀'", "'\\ud83d\\ude00'"):
+        assert await ids(orders.query_items(f"SELECT * FROM c WHERE c.größe = {text} ORDER BY c.n")) == ["1"]
+
+
 async def test_a_query_says_what_is_wrong_with_it(orders: ContainerProxy) -> None:
     """A syntax error reaches the caller in the SDK's error, with Azure's code and the place."""
     with pytest.raises(CosmosHttpResponseError, match="SC1001") as caught:

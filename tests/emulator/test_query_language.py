@@ -51,6 +51,11 @@ def value_of(expression: str, **parameters: Any) -> Any:
         ("'it''s'", UNDEFINED),
         ("'a\\'b'", "a'b"),
         ('"a\\"b\\u00e9\\n\\t"', 'a"bé\n\t'),
+        ("'\\ud83d\\ude00'", "😀"),
+        ("'\\ud83d'", "\ud83d"),
+        ("'😀'", "😀"),
+        ("{größe: 1, naïve: 2}.größe", 1),
+        ("@größe", UNDEFINED),
         ("true", True),
         ("FALSE", False),
         ("null", None),
@@ -367,7 +372,9 @@ def status_of(text: str) -> int:
 
 
 names = st.sampled_from(["n", "s", "t", "z", "o", "list", "nothing"]).map(lambda name: f"c.{name}")
-constants = st.sampled_from(["1", "5", "'text'", "true", "false", "null", "undefined", "[1]", "{a: 1}", "@p"])
+constants = st.sampled_from(
+    ["1", "5", "'text'", "'é😀\\ud83d'", "true", "false", "null", "undefined", "[1]", "{a: 1}", "@p"]
+)
 expressions = st.recursive(
     names | constants,
     lambda inner: st.one_of(

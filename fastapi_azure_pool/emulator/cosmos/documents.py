@@ -5,6 +5,7 @@ Sources: the REST reference's pages on documents ("List Documents", "Query Docum
 
 from __future__ import annotations
 
+import re
 import secrets
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
     from fastapi_azure_pool.emulator.cosmos.account import Container
     from fastapi_azure_pool.emulator.http_service import HttpRequest
+
+_PARAMETER_NAME = re.compile(r"@[^\W\d]\w*")
 
 _NOT_SERVABLE = (
     "The provided cross partition query can not be directly served by the gateway. This is a first chance (internal) "
@@ -142,12 +145,16 @@ def _check_gateway_serves(
 def _parse_query(request: HttpRequest) -> tuple[CompiledQuery, dict[str, Any]]:
     body = parse_object(request.body)
     text, listed = body.get("query"), body.get("parameters")
-    if not isinstance(text, str) or not text:
+    if not isinstance(text, str):
         raise bad_request("The query body must have a 'query' of text.")
-    parameters = {}
+    parameters: dict[str, Any] = {}
     for parameter in [] if listed is None else listed if isinstance(listed, list) else [listed]:
         name = parameter.get("name") if isinstance(parameter, dict) else None
-        if not isinstance(name, str) or not name.startswith("@") or "value" not in parameter:
-            raise bad_request("The query's parameters must be objects with a 'name' that begins with @ and a 'value'.")
+        if not isinstance(name, str) or "value" not in parameter:
+            raise bad_request("The query's parameters must be objects with a 'name' and a 'value'.")
+        if not _PARAMETER_NAME.fullmatch(name):
+            raise bad_request("Parameter names should be in the format of symbol '@' followed by a valid identifier.")
+        if name in parameters:
+            raise bad_request("Specified duplicate parameter name.")
         parameters[name] = parameter["value"]
     return compile_query(text), parameters

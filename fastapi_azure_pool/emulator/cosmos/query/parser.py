@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # "Azure Cosmos DB service quotas": maximum length of a query.
 _MAX_QUERY_LENGTH = 512 * 1024
-_WORD = re.compile(r"[A-Za-z0-9_]+|[<>!]=|<>|.", re.DOTALL)
+_WORD = re.compile(r"\w+|[<>!]=|<>|.", re.DOTALL)
 
 # What Azure understands where this grammar stops; said instead of "syntax error", which would send people searching.
 _LATER = {"UDF": "A user-defined function", "FULLTEXTSCORE": "ORDER BY RANK", "RRF": "ORDER BY RANK"}

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from fastapi_azure_pool.emulator.cosmos.partitioning import Undefined
 
 # What may stand after a dot; the words that the service keeps for itself may not.
-_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_PLAIN_NAME = re.compile(r"[^\W\d]\w*")
 _RESERVED_WORDS = re.compile(
     "and|array|as|asc|between|by|desc|distinct|escape|exists|false|from|group|in|join|like|not|null|or|order|select|top|true|udf|"
     "undefined|value|where",
@@ -21,6 +21,10 @@ def _is_plain(name: str) -> bool:
     return _PLAIN_NAME.fullmatch(name) is not None and _RESERVED_WORDS.fullmatch(name) is None
 
 
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
 @dataclass(frozen=True, slots=True)
 class Literal:
     """A constant: a string, a number, a boolean, null or undefined."""
@@ -28,7 +32,7 @@ class Literal:
     value: str | float | bool | Undefined | None
 
     def __str__(self) -> str:
-        return "undefined" if isinstance(self.value, Undefined) else json.dumps(self.value)
+        return "undefined" if isinstance(self.value, Undefined) else json.dumps(self.value, ensure_ascii=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,7 @@ class Member:
     def __str__(self) -> str:
         if isinstance(self.key, str) and _is_plain(self.key):
             return f"{self.base}.{self.key}"
-        return f"{self.base}[{json.dumps(self.key) if isinstance(self.key, str) else self.key}]"
+        return f"{self.base}[{_quoted(self.key) if isinstance(self.key, str) else self.key}]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,7 @@ class Object:
     fields: tuple[tuple[str, Expression], ...]
 
     def __str__(self) -> str:
-        return "{" + ", ".join(f"{json.dumps(name)}: {value}" for name, value in self.fields) + "}"
+        return "{" + ", ".join(f"{_quoted(name)}: {value}" for name, value in self.fields) + "}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +166,7 @@ class Like:
     escape: str | None
 
     def __str__(self) -> str:
-        escape = "" if self.escape is None else f" ESCAPE {json.dumps(self.escape)}"
+        escape = "" if self.escape is None else f" ESCAPE {_quoted(self.escape)}"
         return f"({self.operand} LIKE {self.pattern}{escape})"
 
 

@@ -72,7 +72,9 @@ def _count(value: Literal | Parameter) -> int | Parameter:
 
 
 def _unquote(token: str) -> str:
-    return _ESCAPE.sub(_unescape, token[1:-1])
+    text = _ESCAPE.sub(_unescape, token[1:-1])
+    # two escapes may spell one character, as in JSON
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
 
 
 def _unescape(match: re.Match[str]) -> str:
