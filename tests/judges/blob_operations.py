@@ -244,6 +244,7 @@ REQUESTS = (
     Request("uncommitted blocks", "GET", "blocks", query={"comp": "blocklist", "blocklisttype": "all"}),
     Request("put a block with a longer id", "PUT", "blocks", query={"comp": "block", "blockid": _block("three")}, body=b"x"),
     Request("put a block with a malformed id", "PUT", "blocks", query={"comp": "block", "blockid": "!"}, body=b"x"),
+    Request("put a block without an id", "PUT", "blocks", query={"comp": "block"}, body=b"x"),
     Request("put an empty block", "PUT", "blocks", query={"comp": "block", "blockid": _block("nil")}),
     Request("commit an unknown block", "PUT", "blocks", query=LIST, body=_block_list(("Latest", "not"))),
     Request("commit malformed XML", "PUT", "blocks", query=LIST, body=b"<BlockList><Latest>"),
@@ -268,6 +269,12 @@ REQUESTS = (
     Request("append to a block blob", "PUT", "plain", query=APPEND, body=b"x"),
     Request("put a block into an append blob", "PUT", "log", query={"comp": "block", "blockid": _block("one")}, body=b"x"),
     Request("get an append blob", "GET", "log"),
+    # Copies
+    Request("copy a blob", "PUT", "copy", headers={"x-ms-copy-source": "{plain}"}),
+    Request("head of a copy", "HEAD", "copy"),
+    Request("put a blob from an address", "PUT", "url", headers={**BLOCK_BLOB, "x-ms-copy-source": "{plain}"}),
+    Request("get a blob from an address", "GET", "url"),
+    Request("copy where there must be none", "PUT", "copy", headers={"x-ms-copy-source": "{plain}", "if-none-match": "*"}),
     # Listing
     Request("put a blob in a folder", "PUT", "folder/a", body=b"a", headers=TEXT),
     Request("put a blob in a folder's folder", "PUT", "folder/deep/b", body=b"b", headers=TEXT),

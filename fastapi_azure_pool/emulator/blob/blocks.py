@@ -19,6 +19,7 @@ from fastapi_azure_pool.emulator.blob.errors import (
     invalid_header,
     invalid_query,
     invalid_xml,
+    missing_query,
     wrong_blob_type,
 )
 from fastapi_azure_pool.emulator.blob.request import base64_text
@@ -39,7 +40,9 @@ _MAX_ID_BYTES = 64
 
 def put_block(account: Account, request: BlobRequest) -> Response:
     """Keep the body until it is committed as a part of a blob."""
-    block_id = request.query.get("blockid", "")
+    block_id = request.query.get("blockid")
+    if block_id is None:
+        raise missing_query("blockid")
     raw_id = _decoded_id(block_id)
     container = find_container(account, request)
     if not request.content.size:

@@ -124,6 +124,16 @@ def invalid_query(name: str, value: str, reason: str = "") -> BlobError:
     )
 
 
+def missing_query(name: str) -> BlobError:
+    """Return the 400 for a query parameter that must be there."""
+    return BlobError(
+        400,
+        "MissingRequiredQueryParameter",
+        "A query parameter that's mandatory for this request is not specified.",
+        details={"QueryParameterName": name},
+    )
+
+
 def out_of_range_query(name: str, value: str, lowest: int, highest: int) -> BlobError:
     """Return the 400 for a number in the query that is out of its bounds."""
     return BlobError(
