@@ -4,8 +4,9 @@ The blocks of a page run one after another in one namespace, as if they stood in
 example, https://shop.documents.azure.com, stands for the emulator's, and azure-identity finds the emulator's token endpoint in the
 environment. The namespace shop.servicebus.windows.net stands for that of an emulator without TLS, with its connection string in the
 place of the credential: with TLS the SDKs honour no port. Topics of Event Grid, https://shop-orders.westeurope-1.eventgrid.azure.net
-and the like, stand for those of that emulator, with their key in the place of the credential. Nothing else is changed. If a page
-defines ``app``, it is started and must be healthy. A block that cannot run has the line ``<!-- not run: reason -->`` before it.
+and the like, and the container "files" of https://shop.blob.core.windows.net stand for those of that emulator, with their keys in
+the place of the credential. Nothing else is changed. If a page defines ``app``, it is started and must be healthy. A block that
+cannot run has the line ``<!-- not run: reason -->`` before it.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ NAME_ARGUMENTS = {
 EXAMPLE_NAMESPACE = re.compile(
     rf'(?P<client>{"|".join(NAME_ARGUMENTS)})\(\s*"shop\.servicebus\.windows\.net", (?P<name>"\w+"), DefaultAzureCredential'
 )
+EXAMPLE_FILES = re.compile(r'"https://shop\.blob\.core\.windows\.net", "files", DefaultAzureCredential')
 EXAMPLE_TOPIC = re.compile(r"https://shop-(?P<topic>\w+)\.westeurope-1\.eventgrid\.azure\.net/api/events")
 EXAMPLE_PUBLISHER = re.compile(r"ManagedEventGridPublisher\((?P<config>\w+), DefaultAzureCredential")
 
@@ -77,6 +79,8 @@ class Azure:
     connection_string: str
     topics: dict[str, str] = field(default_factory=dict)
     topics_key: str = ""
+    blob_endpoint: str = ""
+    storage_key: str = ""
 
 
 def run(name: str, page: str, azure: Azure) -> dict[str, Any]:
@@ -91,6 +95,7 @@ def run(name: str, page: str, azure: Azure) -> dict[str, Any]:
         if block.language == "python" and block.excuse is None:
             # The line numbers of a traceback are the page's.
             text = EXAMPLE_NAMESPACE.sub(connect, block.text.replace(EXAMPLE_ACCOUNT, azure.cosmos_endpoint))
+            text = EXAMPLE_FILES.sub(f'"{azure.blob_endpoint}", "files", credential="{azure.storage_key}"', text)
             text = EXAMPLE_TOPIC.sub(lambda match: azure.topics[match["topic"]], text)
             text = EXAMPLE_PUBLISHER.sub(
                 rf"ManagedEventGridPublisher(\g<config>, credential={azure.topics_key!r}", text
@@ -111,6 +116,7 @@ def emulators() -> Iterator[tuple[Emulator, Emulator]]:
         await with_tls.create_cosmos_container("shop", "orders", partition_key="/id")
         await plain.create_eventhub("orders")
         await plain.create_queue("invoices")
+        await plain.create_blob_container("files")
         await plain.create_eventgrid_topic("orders")
         await plain.create_eventgrid_topic("audit", "CloudEventSchemaV1_0")
         await asyncio.gather(with_tls.start(), plain.start())
@@ -133,7 +139,14 @@ def azure(emulators: tuple[Emulator, Emulator], monkeypatch: pytest.MonkeyPatch)
     for name, value in with_tls.environment.items():
         monkeypatch.setenv(name, value)
     topics = {topic: plain.eventgrid_endpoint(topic) for topic in ("orders", "audit")}
-    return Azure(with_tls.cosmos_endpoint.rstrip("/"), plain.servicebus_connection_string, topics, plain.eventgrid_key)
+    return Azure(
+        with_tls.cosmos_endpoint.rstrip("/"),
+        plain.servicebus_connection_string,
+        topics,
+        plain.eventgrid_key,
+        plain.blob_endpoint,
+        plain.storage_key,
+    )
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -157,6 +170,19 @@ def test_the_first_example_stores_an_order(page: str, azure: Azure) -> None:
         assert (answer.status_code, answer.json()["total"]) == (200, 12)
         assert http.get("/health/pools/orders").json()["totals"]["opened"] == 1
         assert http.get("/health/pools/events").json()["totals"]["opened"] == 1
+
+
+def test_the_blob_page_s_routes_answer(azure: Azure) -> None:
+    """The application of the page about Blob Storage stores a body, streams it, answers 404 before the stream, and signs a URL."""
+    app = run("docs/blob-storage.md", (ROOT / "docs/blob-storage.md").read_text(), azure)["app"]
+    with TestClient(app) as http:
+        assert http.put("/files/a.txt", content=b"hello").json() == "a.txt"
+        answer = http.get("/files/a.txt")
+        assert (answer.status_code, answer.content, answer.headers["content-length"]) == (200, b"hello", "5")
+        answer = http.get("/files/missing")
+        assert (answer.status_code, answer.json()) == (404, {"detail": "there is no file 'missing'"})
+        assert http.get("/files/a.txt/tier").json() == "Hot"
+        assert http.post("/files/a.txt/links").json().startswith(f"{azure.blob_endpoint}/files/a.txt?")
 
 
 def test_the_quick_start_s_routes_answer(azure: Azure) -> None:
