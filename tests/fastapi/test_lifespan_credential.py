@@ -201,6 +201,18 @@ async def test_a_router_s_credential_is_not_the_application_s() -> None:
             await open_pools(app, events=TokenClient()).__aenter__()
 
 
+async def test_a_credential_that_is_closed_is_lent_no_more() -> None:
+    """When the open_pools that had the credential has ended, one that joins those which are left has none."""
+    app = FastAPI()
+    first, second = open_pools(app, credential=CountingCredential), open_pools(app, events=TokenClient())
+    await first.__aenter__()
+    await second.__aenter__()
+    await first.__aexit__(None, None, None)
+    with pytest.raises(ValueError, match="has no authentication"):
+        await open_pools(app, orders=TokenClient()).__aenter__()
+    await second.__aexit__(None, None, None)
+
+
 async def test_an_included_router_s_lifespan_finds_the_credential() -> None:
     """With FastAPI's own merging of lifespans, too, a router's clients use the application's credential."""
     client, credential = TokenClient(), CountingCredential()

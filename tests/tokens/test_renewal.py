@@ -6,15 +6,17 @@ import asyncio
 import random
 from collections import Counter
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from azure.core.exceptions import ClientAuthenticationError
 
+from fastapi_azure_pool.clients.token_keeper import TokenKeeper
 from tests.support.virtual_time import let_time_pass, virtual_loop
 
 if TYPE_CHECKING:
-    from fastapi_azure_pool.clients.token_keeper import TokenKeeper
+    from azure.core.credentials import AccessTokenInfo
+
     from tests.tokens.endpoint import Endpoint
 
 SCOPE = "https://cosmos.azure.com/.default"
@@ -275,6 +277,28 @@ async def test_no_request_after_close(keeper: TokenKeeper, endpoint: Endpoint) -
     keeper.keep_fresh(["d"])
     await let_time_pass(10 * 3600)
     assert [scopes for scopes, _ in endpoint.requests[3:]].count(("a",)) == 2
+
+
+async def test_one_keeper_s_tokens_kept_by_another(keeper: TokenKeeper, endpoint: Endpoint) -> None:
+    """A SharedCredential that is given to a client as its credential is renewed in time, though it gives what it holds."""
+
+    class Inner:
+        async def get_token_info(self, *scopes: str, options: Any = None) -> AccessTokenInfo:
+            return await keeper.get(scopes, options or {})
+
+        async def __aexit__(self, *error: object) -> None: ...
+
+    loop = virtual_loop()
+    endpoint.refresh_in = 1800
+    outer = TokenKeeper(cast("Any", Inner()), None, clock=loop.time)
+    outer.keep_fresh([SCOPE])
+    for _ in range(24 * 60):
+        await let_time_pass(60)
+        requests = len(endpoint.requests)
+        assert (await outer.get((SCOPE,), {})).expires_on - loop.time() > 1400
+        assert len(endpoint.requests) == requests
+    assert 40 < len(endpoint.requests) < 50
+    await outer.close()
 
 
 async def test_random_lives(keeper: TokenKeeper, endpoint: Endpoint) -> None:
