@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 # The official Cosmos DB emulator's port, so that what was configured for it finds this one.
 _COSMOS_PORT = 8081
 _IDENTITY_PORT = 8082
+# Azurite's, likewise.
+_BLOB_PORT = 10000
 # AMQP's own, where the SDKs look when a connection string for an emulator names none.
 _AMQP_PORT = 5672
 _EVENTGRID_PORT = 8083
@@ -44,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             amqp_key=options.amqp_key,
             eventgrid_port=options.eventgrid_port,
             eventgrid_key=options.eventgrid_key,
+            blob_port=options.blob_port,
+            storage_key=options.storage_key,
             tls=options.tls,
         )
         with contextlib.suppress(KeyboardInterrupt):
@@ -67,6 +71,8 @@ async def _serve(emulator: Emulator, options: argparse.Namespace) -> None:
             await emulator.create_subscription(topic, subscription)
     for name, schema in options.eventgrid_topic:
         await emulator.create_eventgrid_topic(name, schema)
+    for name in options.blob_container:
+        await emulator.create_blob_container(name)
     async with emulator:
         sys.stdout.write(_instructions(emulator, [name for name, _ in options.eventgrid_topic]))
         sys.stdout.flush()
@@ -87,6 +93,7 @@ Local Azure on loopback: a test double, in memory, without security.
   key               {emulator.cosmos_key}
   Event Hubs and
   Service Bus       {emulator.amqp_authority}
+  Blob Storage      {emulator.blob_endpoint}
 {_eventgrid_topics(emulator, topics)}  managed identity  {emulator.identity_endpoint}
 
 To connect an application, paste this into its shell:
@@ -114,6 +121,15 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="DATABASE/CONTAINER:/KEY",
         help="make this container at the start, for example shop/orders:/customer_id; may be repeated",
+    )
+    parser.add_argument("--blob-port", type=int, default=_BLOB_PORT, help="default %(default)s; 0 for a free one")
+    parser.add_argument("--storage-key", help="the storage account's key, in base64; default: Azurite's")
+    parser.add_argument(
+        "--blob-container",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="make this container for blobs at the start; may be repeated",
     )
     parser.add_argument("--amqp-port", type=int, default=_AMQP_PORT, help="default %(default)s; 0 for a free one")
     parser.add_argument("--amqp-key", help="the key of Event Hubs and Service Bus; default: the same every time")

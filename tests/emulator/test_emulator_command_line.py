@@ -9,7 +9,7 @@ import shlex
 import signal
 import socket
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from azure.core.pipeline.transport import AioHttpTransport
@@ -17,11 +17,13 @@ from azure.cosmos.aio import CosmosClient
 from azure.eventhub.aio import EventHubProducerClient
 from azure.servicebus import ServiceBusMessage
 from azure.servicebus.aio import ServiceBusClient
+from azure.storage.blob.aio import BlobServiceClient
 
 from fastapi_azure_pool.emulator import __main__ as command_line
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
+    from io import StringIO
 
 
 async def test_it_tells_how_to_connect_and_stops_at_an_interrupt() -> None:
@@ -37,6 +39,10 @@ async def test_it_tells_how_to_connect_and_stops_at_an_interrupt() -> None:
         "2",
         "--amqp-port",
         "0",
+        "--blob-port",
+        "0",
+        "--blob-container",
+        "invoices",
         "--eventgrid-port",
         "0",
         "--eventhub",
@@ -70,6 +76,8 @@ async def test_it_tells_how_to_connect_and_stops_at_an_interrupt() -> None:
         orders = client.get_database_client("shop").get_container_client("orders")
         assert len([one async for one in orders.read_feed_ranges()]) == 2
         await send_to_all(environment)
+        async with BlobServiceClient.from_connection_string(environment["AZURE_STORAGE_CONNECTION_STRING"]) as service:
+            assert [container.name async for container in service.list_containers()] == ["invoices"]
         process.send_signal(signal.SIGINT)
         _, errors = await asyncio.wait_for(process.communicate(), 10)
     assert (process.returncode, errors) == (0, b"")
@@ -99,7 +107,9 @@ def run_interrupted(coroutine: Coroutine[Any, Any, None]) -> None:
 
     async def scenario() -> None:
         task = asyncio.create_task(coroutine)
-        await asyncio.sleep(0.05)
+        printed = cast("StringIO", sys.stdout)  # as capsys makes it
+        while not task.done() and "Ctrl-C stops it." not in printed.getvalue():  # noqa: ASYNC110 - text has no event
+            await asyncio.sleep(0.01)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
@@ -112,11 +122,12 @@ def test_https_and_a_key_can_be_chosen(monkeypatch: pytest.MonkeyPatch, capsys: 
     """--tls and --cosmos-key show in what it prints."""
     monkeypatch.setattr(asyncio, "run", run_interrupted)
     options = ["--tls", "--cosmos-key", "a2V5", "--cosmos-port", "0", "--identity-port", "0", "--amqp-port", "0"]
-    options += ["--eventgrid-port", "0"]
+    options += ["--eventgrid-port", "0", "--blob-port", "0", "--storage-key", "a2V5"]
     assert command_line.main([*options, "--container", "shop/orders:/id"]) == 0
     printed = capsys.readouterr().out
     assert "export AZURE_COSMOS_ENDPOINT=https://127.0.0.1:" in printed
     assert "export AZURE_COSMOS_KEY=a2V5\n" in printed
+    assert "AccountKey=a2V5;BlobEndpoint=https://127.0.0.1:" in printed
 
 
 def test_a_taken_port_is_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:

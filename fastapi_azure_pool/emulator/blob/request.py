@@ -14,6 +14,8 @@ from fastapi_azure_pool.emulator.blob.errors import BlobError, invalid_header, m
 from fastapi_azure_pool.emulator.http_service import HttpRequest
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from starlette.types import Scope
 
     from fastapi_azure_pool.emulator.blob.grant import Grant
@@ -77,27 +79,7 @@ class BlobRequest(HttpRequest):
         Raises:
             BlobError: A name is none, or it is too much.
         """
-        found = {}
-        size = 0
-        for header, value in self.headers.items():
-            if header.startswith(_META_PREFIX):
-                name = self.spelling.get(header, header)[len(_META_PREFIX) :]
-                if not name:
-                    raise BlobError(
-                        400, "EmptyMetadataKey", "The key for one of the metadata key-value pairs is empty."
-                    )
-                if not (_METADATA_NAME.match(name) and value.isascii()):
-                    raise BlobError(
-                        400,
-                        "InvalidMetadata",
-                        "The metadata specified is invalid. It has characters that are not permitted.",
-                    )
-                size += len(name) + len(value)
-                found[name] = value
-        if size > _MAX_METADATA_BYTES:
-            message = "The metadata specified exceeds the maximum permissible limit (8KB)."
-            raise BlobError(400, "MetadataTooLarge", message)
-        return found
+        return sent_metadata({self.spelling.get(name, name): value for name, value in self.headers.items()})
 
     def content_md5(self) -> bytes:
         """Return the MD5 hash of its body."""
@@ -135,6 +117,31 @@ class BlobRequest(HttpRequest):
         if not (text.isascii() and text.isdigit()) or len(text) > 18:
             raise invalid_header(header, text)
         return int(text)
+
+
+def sent_metadata(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the metadata in headers.
+
+    Raises:
+        BlobError: A name is none, or it is too much.
+    """
+    found = {}
+    size = 0
+    for header, value in headers.items():
+        if not header.lower().startswith(_META_PREFIX):
+            continue
+        name = header[len(_META_PREFIX) :]
+        if not name:
+            raise BlobError(400, "EmptyMetadataKey", "The key for one of the metadata key-value pairs is empty.")
+        if not (_METADATA_NAME.match(name) and value.isascii()):
+            message = "The metadata specified is invalid. It has characters that are not permitted."
+            raise BlobError(400, "InvalidMetadata", message)
+        size += len(name) + len(value)
+        found[name] = value
+    if size > _MAX_METADATA_BYTES:
+        message = "The metadata specified exceeds the maximum permissible limit (8KB)."
+        raise BlobError(400, "MetadataTooLarge", message)
+    return found
 
 
 def md5_of(content: Content) -> bytes:

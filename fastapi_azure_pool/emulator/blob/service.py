@@ -143,6 +143,9 @@ class BlobService(HttpService):
                     raise not_supported(f"The query parameter {parameter}")
         if "x-ms-lease-id" in request.headers:
             raise BlobError(412, "LeaseNotPresentWithBlobOperation", "There is currently no lease on the blob.")
+        if request.method == "PUT" and "content-length" not in request.headers and request.content.size:
+            message = "The Content-Length header was not specified."
+            raise BlobError(411, "MissingContentLengthHeader", message)
         if request.is_too_large:
             raise too_large(_limit(request))
         return operation

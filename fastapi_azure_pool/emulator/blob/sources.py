@@ -19,7 +19,7 @@ from fastapi_azure_pool.emulator.blob.conditions import check_conditions
 from fastapi_azure_pool.emulator.blob.content import CHUNK_BYTES, Content, Space
 from fastapi_azure_pool.emulator.blob.errors import BlobError, invalid_header, not_supported, too_large
 from fastapi_azure_pool.emulator.blob.ranges import parse_range
-from fastapi_azure_pool.emulator.blob.request import BlobRequest
+from fastapi_azure_pool.emulator.blob.request import BlobRequest, sent_metadata
 from fastapi_azure_pool.emulator.blob.sas import Need
 
 if TYPE_CHECKING:
@@ -222,7 +222,7 @@ async def _fetched(request: BlobRequest, parts: SplitResult, download: _Download
             cache_control=found.get("cache-control", ""),
             content_md5=found.get("content-md5", ""),
         ),
-        metadata={name[len("x-ms-meta-") :]: found[name] for name in found if name.lower().startswith("x-ms-meta-")},
+        metadata=sent_metadata(dict(found.items())),
         size=int(length) if length.isascii() and length.isdigit() else None,
         is_local=False,
         reader=download,

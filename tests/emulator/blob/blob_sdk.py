@@ -78,14 +78,14 @@ class Http:
         )
 
     async def send(
-        self, method: str, path: str, query: str = "", *, body: bytes | None = None, **headers: str
+        self, method: str, path: str, query: str = "", *, body: Any = None, **headers: str
     ) -> tuple[int, str]:
         """Return status and error code of the answer; a header's name has underscores for hyphens."""
         answer, _ = await self.answer(method, path, query, body=body, **headers)
         return answer.status, answer.headers.get("x-ms-error-code", "")
 
     async def answer(
-        self, method: str, path: str, query: str = "", *, body: bytes | None = None, **headers: str
+        self, method: str, path: str, query: str = "", *, body: Any = None, **headers: str
     ) -> tuple[aiohttp.ClientResponse, bytes]:
         """Return the answer and its body."""
         url = URL(f"{self._azure.blob_endpoint}{path}?{query}&{self._sas}", encoded=True)
