@@ -79,6 +79,17 @@ async def test_operations_of_a_batch_see_each_other(orders: ContainerProxy) -> N
     assert dict(await orders.read_item("1", "ada")) == results[5]["resourceBody"]
 
 
+async def test_name_that_an_operation_gave_up_is_free(orders: ContainerProxy) -> None:
+    """Within a batch a renamed item is no longer found under its old name, which another may take, and so is a deleted one."""
+    await orders.create_item(item("1"))
+    renaming = ("replace", ("1", item("2")))
+    assert await failure_of(orders, renaming, ("read", ("1",))) == (404, 1, [424, 404])
+    assert await failure_of(orders, ("delete", ("1",)), ("read", ("1",))) == (404, 1, [424, 404])
+    results = await orders.execute_item_batch([renaming, ("create", (item("1", a=1),)), ("read", ("2",))], "ada")
+    assert [one["statusCode"] for one in results] == [200, 201, 200]
+    assert {name: one.get("a") for name, one in (await contents(orders)).items()} == {"1": 1, "2": None}
+
+
 async def test_failed_batch_leaves_nothing_behind(azure: Emulator, client: CosmosClient) -> None:
     """When one operation fails, the others are failed dependencies, and items, etags, times and the log are as before."""
     await azure.create_cosmos_container("shop", "wide", partition_key="/customer_id", partitions=3)
