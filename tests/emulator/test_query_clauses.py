@@ -254,12 +254,14 @@ def parts(query: str, **parameters: Any) -> tuple[dict[str, Any], str]:
         ("SELECT VALUE COUNT(1) FROM c", "Count", '{"item": COUNT(1)}'),
         ("SELECT VALUE COUNTIF(c.a) FROM c", "CountIf", '{"item": COUNTIF(c.a)}'),
         ("SELECT TOP 5 VALUE SUM(c.blah) FROM c", "Sum", '{"item": SUM(c.blah)}'),
+        ("SELECT VALUE SUM(c.blah) FROM c ORDER BY c.a", "Sum", '{"item": SUM(c.blah)}'),
     ],
 )
 def test_plans_of_aggregates(query: str, aggregates: str, rewritten: str) -> None:
     """Each partition tells its part of an aggregate in the form that Azure's SDKs add up."""
     info, text = parts(query)
     assert info["aggregates"] == [aggregates]
+    assert info["orderBy"] == []
     assert text == f"SELECT VALUE [{rewritten}]\nFROM c"
 
 
@@ -362,7 +364,7 @@ def test_distinct_and_groups_agree_with_equality(values: list[Any]) -> None:
     counts: list[int] = []
     equal = compile_query("SELECT VALUE c.a = c.b FROM c")
     for value in values:
-        matches = [equal.project({"a": value, "b": first}, {}) for first in firsts]
+        matches = [equal.block.project(({"a": value, "b": first},), {}) for first in firsts]
         if True in matches:
             counts[matches.index(True)] += 1
         else:

@@ -35,7 +35,7 @@ ADDED = '"2020-07-03T00:00:00.0000000"'
 
 def value_of(expression: str, parameters: dict[str, Any] | None = None) -> Any:
     """Return an expression's value."""
-    return compile_query(f"SELECT VALUE {expression}").project(UNDEFINED, parameters or {})
+    return compile_query(f"SELECT VALUE {expression}").block.project((UNDEFINED,), parameters or {})
 
 
 def check(expression: str, expected: object) -> None:

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fastapi_azure_pool.emulator.cosmos.errors import backend_error
 from fastapi_azure_pool.emulator.cosmos.query import expressions as operators
@@ -48,10 +48,13 @@ from fastapi_azure_pool.emulator.cosmos.query.syntax import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from fastapi_azure_pool.emulator.cosmos.query.expressions import Evaluator, Parameters
+    from fastapi_azure_pool.emulator.cosmos.query.expressions import Evaluator
 
 # The parameter that holds when the query began, in ticks; no parameter of a query is without its @.
 NOW = "now"
+
+# How deep a query may nest, so that neither running nor printing it meets Python's own limit far from here.
+_MAX_DEPTH = 100
 
 # Names that stand for numbers where no source is called so.
 _NUMBERS = {"NaN": math.nan, "Infinity": math.inf}
@@ -73,14 +76,6 @@ class CompiledQuery:
     sort_values: tuple[Evaluator, ...]
     is_whole_item: bool
 
-    def accepts(self, item: object, parameters: Parameters) -> bool:
-        """Say whether an item makes a row that the condition accepts."""
-        return any(True for _ in self.block.rows((item,), parameters))
-
-    def project(self, item: object, parameters: Parameters) -> Any:
-        """Return what the selection makes of an item that is a row by itself, whatever the condition says of it."""
-        return self.block.project((item,), parameters)
-
 
 @lru_cache(maxsize=512)
 def compile_query(text: str) -> CompiledQuery:
@@ -91,7 +86,7 @@ def compile_query(text: str) -> CompiledQuery:
     """
     try:
         query = parse_query(text)
-        compiler = _Compiler(query, {}, 1, count(), is_outermost=True)
+        compiler = _Compiler(query, {}, 1, count(), 0, is_outermost=True)
         block = compiler.compile()
         sources = query.sources
         is_whole_item = isinstance(query.selection, SelectAll) and not sources[0].is_iterated and block.width == 1
@@ -104,12 +99,20 @@ class _Compiler:
     """Compiles one SELECT; a SELECT within it gets a compiler of its own, which knows the sources around it."""
 
     def __init__(
-        self, query: Query, scope: Mapping[str, int], width: int, numbers: Iterator[int], *, is_outermost: bool = False
+        self,
+        query: Query,
+        scope: Mapping[str, int],
+        width: int,
+        numbers: Iterator[int],
+        depth: int,
+        *,
+        is_outermost: bool = False,
     ) -> None:
         self._query = query
         self._scope = dict(scope)
         self._width = width
         self._numbers = numbers
+        self._depth = depth
         self._is_outermost = is_outermost
         self._aggregates: list[Aggregate] = []
         self._may_aggregate = False
@@ -144,7 +147,7 @@ class _Compiler:
                 raise semantic_error("SC2103", message)
             while isinstance(root, Member):
                 root = root.base
-            if isinstance(root, Identifier) and self._scope[root.name] != 0:
+            if isinstance(root, Identifier) and self._scope.get(root.name, 0) != 0:
                 raise backend_error(400, "Order-by over correlated collections is not supported.")
         return tuple(values)
 
@@ -185,7 +188,7 @@ class _Compiler:
         return expansion_of(lambda row, parameters: (evaluate(row, parameters),), is_iterated=source.is_iterated)
 
     def _block(self, query: Query) -> Block:
-        return _Compiler(query, self._scope, self._width, self._numbers).compile()
+        return _Compiler(query, self._scope, self._width, self._numbers, self._depth).compile()
 
     def _selection(self) -> Evaluator:
         selection, sources = self._query.selection, self._query.sources
@@ -202,6 +205,14 @@ class _Compiler:
         return operators.object_(tuple(zip(names, values, strict=True)))
 
     def _expression(self, expression: Expression) -> Evaluator:
+        self._depth += 1
+        if self._depth > _MAX_DEPTH:
+            raise too_deep()
+        evaluate = self._compiled(expression)
+        self._depth -= 1
+        return evaluate
+
+    def _compiled(self, expression: Expression) -> Evaluator:
         match expression:
             case Literal(value):
                 return operators.constant(value)
@@ -259,6 +270,8 @@ class _Compiler:
         while isinstance(base, Member):
             keys.append(base.key if isinstance(base.key, (str, int)) else self._expression(base.key))
             base = base.base
+        if self._depth + len(keys) > _MAX_DEPTH:
+            raise too_deep()
         keys.reverse()
         if isinstance(base, Identifier) and base.name in self._scope and len(keys) == 1 and isinstance(keys[0], str):
             return operators.property_of_slot(self._scope[base.name], keys[0])

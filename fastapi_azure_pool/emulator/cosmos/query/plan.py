@@ -73,6 +73,9 @@ def query_plan(query: CompiledQuery, parameters: Parameters, features: str | Non
     if syntax.group_by or _is_unnamed_aggregate(syntax):
         # no client of this emulator says that it can: the Python SDK has no GROUP BY across partitions
         raise not_supported("A query plan with GROUP BY or with aggregates that are not VALUE")
+    if query.block.aggregates:
+        # the one result that there is needs no order
+        syntax = replace(syntax, order_by=())
     offset, limit = (0, None) if syntax.limit is None else row_limits(syntax, parameters)
     return {
         "partitionedQueryExecutionInfoVersion": _PLAN_VERSION,
@@ -102,10 +105,10 @@ def plan_for_refusal(query: CompiledQuery, parameters: Parameters) -> dict[str, 
         CosmosError: 400, no client can split the query up.
     """
     syntax = query.syntax
-    if isinstance(syntax.selection, SelectValue) and _is_within_expression(syntax.selection.expression):
-        raise backend_error(400, _ONLY_VALUE)
     if syntax.group_by or _is_unnamed_aggregate(syntax):
         return None
+    if isinstance(syntax.selection, SelectValue) and _is_within_expression(syntax.selection.expression):
+        raise backend_error(400, _ONLY_VALUE)
     return query_plan(query, parameters, ",".join(_features(syntax)))
 
 
