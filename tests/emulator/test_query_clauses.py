@@ -281,6 +281,7 @@ FILTER = "({documentdb-formattableorderbyquery-filter})"
             "SELECT DISTINCT VALUE c.a\nFROM c",
         ),
         ("SELECT * FROM c OFFSET 1 LIMIT 2", {"offset": 1, "limit": 2}, "SELECT *\nFROM c\nOFFSET 0 LIMIT 3"),
+        ("SELECT * FROM c OFFSET 4294967295 LIMIT 9", {"limit": 9}, "SELECT *\nFROM c\nOFFSET 0 LIMIT 4294967295"),
         ("SELECT * FROM c OFFSET @n LIMIT @n", {"offset": 42, "limit": 42}, "SELECT *\nFROM c\nOFFSET 0 LIMIT 84"),
         (
             "SELECT DISTINCT * FROM c OFFSET 1 LIMIT 2",
@@ -315,7 +316,7 @@ def test_plans(query: str, told: dict[str, Any], rewritten: str) -> None:
     compile_query((rewritten or query).replace(FILTER, "(true)"))
 
 
-@pytest.mark.parametrize("count", [-1, "1", 1.5, None, True, 2**31])
+@pytest.mark.parametrize("count", [-1, "1", 1.5, None, True, 2**32])
 def test_top_takes_a_count(count: object) -> None:
     """TOP with a parameter that is no count gets 400, and so does one that did not come with the query."""
     for parameters in ({"n": count}, {}):

@@ -26,6 +26,9 @@ _MAX_PAGE_BYTES = 4 * 1024 * 1024
 # What one partition has to scan, oldest item first.
 Source = Callable[[], Iterable[StoredItem]]
 
+# Where ORDER BY puts a row: by its values, and among equal ones by its item and which of the item's rows it is.
+_Place = tuple[tuple[Any, ...], tuple[int, int]]
+
 
 @dataclass(frozen=True, slots=True)
 class Page:
@@ -184,6 +187,3 @@ def _sorted_after(
         elif position.matched:
             placed = placed[position.matched :]
     return (_Candidate(one.item, one.ordinal, one.row, values) for values, one in placed)
-
-
-_Place = tuple[tuple[Any, ...], tuple[int, int]]

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, TypeGuard
 
 from fastapi_azure_pool.emulator.cosmos.query.refusals import semantic_error
 from fastapi_azure_pool.emulator.cosmos.query.syntax import Parameter
+from fastapi_azure_pool.emulator.cosmos.query.values import is_number
 
 if TYPE_CHECKING:
     from fastapi_azure_pool.emulator.cosmos.query.expressions import Parameters
     from fastapi_azure_pool.emulator.cosmos.query.syntax import Query
 
-_MOST = 2**31 - 1
+# The service takes more than its clients do: they add OFFSET to LIMIT in what they ask of each partition.
+MAX_COUNT = 2**32 - 1
 
 
 def row_limits(query: Query, parameters: Parameters) -> tuple[int, int | None]:
@@ -47,10 +49,12 @@ def top_count(query: Query, parameters: Parameters) -> int | None:
 
 def _row_count(clause: str, value: int | Parameter, parameters: Parameters) -> int:
     count = parameters.get(value.name) if isinstance(value, Parameter) else value
+    if is_number(count) and count > MAX_COUNT:
+        raise semantic_error("SC2062", f"The {clause} count value exceeds the maximum allowed value.")
     if not _is_count(count):
-        raise semantic_error("SC2062", f"The {clause} count value must be an integer from 0 to {_MOST}.")
+        raise semantic_error("SC2062", f"The {clause} count value must be an integer from 0 to {MAX_COUNT}.")
     return count
 
 
 def _is_count(value: object) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_COUNT

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi_azure_pool.emulator.cosmos.errors import CosmosError, backend_error, bad_request, not_supported
 from fastapi_azure_pool.emulator.cosmos.query.compiler import result_names
 from fastapi_azure_pool.emulator.cosmos.query.grouping import aggregate_calls
-from fastapi_azure_pool.emulator.cosmos.query.limits import row_limits, top_count
+from fastapi_azure_pool.emulator.cosmos.query.limits import MAX_COUNT, row_limits, top_count
 from fastapi_azure_pool.emulator.cosmos.query.syntax import (
     Array,
     Call,
@@ -145,7 +145,8 @@ def _check_features(needed: list[str], features: str | None) -> None:
         if needed:
             raise _unsupported(needed)
         return
-    missing = [name for name in needed if name not in {one.strip() for one in features.split(",")}]
+    known = {name.strip() for name in features.split(",")}
+    missing = [name for name in needed if name not in known]
     if missing:
         listed = " ".join(["None", *missing])
         raise bad_request(
@@ -189,7 +190,7 @@ def _rewritten(syntax: Query, offset: int, limit: int | None) -> str:
         rewritten = replace(syntax, top=None, offset=None, limit=None)
     elif limit is not None:
         # the rows to be skipped may all come from one partition: each gives as many, and the client skips
-        rewritten = replace(syntax, offset=0, limit=offset + limit)
+        rewritten = replace(syntax, offset=0, limit=min(offset + limit, MAX_COUNT))
     else:
         rewritten = syntax
     if syntax.order_by:
