@@ -35,6 +35,7 @@ from fastapi_azure_pool import (
     pooled,
 )
 from fastapi_azure_pool.clients.event_grid_access import async_access
+from fastapi_azure_pool.clients.event_grid_events import MAX_BATCH_BYTES, batches
 from fastapi_azure_pool.clients.eventgrid import EventGridConnector
 from fastapi_azure_pool.emulator import Emulator
 from tests.clients.event_grid import TOPIC, config_of, events_of, make_topics, signature_of
@@ -294,6 +295,16 @@ async def test_a_full_batch_is_within_the_limit(azure: Emulator, kind: str) -> N
         await events.emit_events(topic, [made[kind]() for _ in range(700)])
     assert len(azure.eventgrid_events(topic)) == 700
     assert azure.eventgrid_requests.total == 1 + 3
+
+
+def test_what_stands_between_events_counts() -> None:
+    """A batch of thousands of small events, with the commas between them, is within the limit."""
+    events: list[Any] = [{"id": str(n), "data": "x" * 80} for n in range(12_000)]
+    made = list(batches(events))
+    assert [event for batch in made for event in batch] == events
+    sizes = [len(json.dumps(batch)) for batch in made]
+    assert max(sizes) <= MAX_BATCH_BYTES
+    assert len(made) == 5
 
 
 async def test_a_batch_that_fails_tells_how_many_were_published(azure: Emulator) -> None:

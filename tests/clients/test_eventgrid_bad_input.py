@@ -78,6 +78,27 @@ def test_malformed_configurations(topics: Any, error: type[Exception], message: 
         EventGridConfig(topics)
 
 
+class Bare:
+    """An async credential that cannot be closed."""
+
+    async def get_token(self, *scopes: str) -> None:
+        """Give nothing."""
+
+
+class Wrapping:
+    """An async credential whose get_token is a plain function that returns an awaitable."""
+
+    def get_token(self, *scopes: str) -> Any:
+        """Give nothing."""
+        return Bare().get_token(*scopes)
+
+    async def __aenter__(self) -> None:
+        """Do nothing."""
+
+    async def __aexit__(self, *_: object) -> None:
+        """Do nothing."""
+
+
 GOOD: list[Any] = [
     KEY,
     AzureKeyCredential(KEY),
@@ -177,6 +198,8 @@ def test_bad_input_of_the_basic_client(arguments: dict[str, Any], message: str) 
             "the async DefaultAzureCredential: use the sync one from azure.identity, or pass this one as async_credential=",
         ),
         (EventGridClient, {"credential": CountingCredential()}, "the async CountingCredential"),
+        (EventGridClient, {"credential": Bare()}, "the async Bare"),
+        (EventGridClient, {"credential": Wrapping()}, "the async Wrapping"),
         (EventGridClient, {"credential": {"key": KEY}}, "must be a credential from azure.identity, or a key, not dict"),
         (ManagedEventGridPublisher, {"credential": {"key": KEY}}, "must be an async credential, not dict"),
         (

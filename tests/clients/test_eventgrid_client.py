@@ -45,9 +45,10 @@ async def test_an_async_client_publishes_to_every_topic(azure: Emulator) -> None
 
 async def test_a_sync_client_publishes_to_every_topic(azure: Emulator) -> None:
     """With credential the client is sync: it publishes in each topic's schema from a thread."""
+    client = EventGridClient(config_of(azure), AzureKeyCredential(azure.eventgrid_key))
 
     def publish() -> None:
-        with EventGridClient(config_of(azure), AzureKeyCredential(azure.eventgrid_key)) as client:
+        with client:
             assert client.is_sync()
             client.emit_event("orders", "order.paid", "orders/7", {"total": 12}, "v2")
             client.emit_event("cloud", "order.paid", "orders/7", {"total": 12})
