@@ -23,11 +23,11 @@ _FAILED = "The service was unable to process the request; please retry the opera
 class Faults(AmqpFaults):
     """The faults in force in one emulator; every method that adds one returns it.
 
-    Every such method can be narrowed: ``service`` (``"cosmos"``, ``"eventgrid"``, ``"identity"``, or ``"amqp"`` for Event
-    Hubs and Service Bus; default: all), ``method`` (an HTTP method, or an AMQP operation as AmqpFaults lists them; default: all),
-    ``path`` (a shell pattern such as ``"/dbs/shop/colls/orders/docs/*"``, or for AMQP the address of an entity such as
-    ``"orders"``, in which ``*`` also matches ``/``; default: all) and ``times`` (how many requests it strikes before it ends by
-    itself, at least 1; default: until cleared). Delays add up; of the other faults the oldest that matches strikes.
+    Every such method can be narrowed: ``service`` (``"cosmos"``, ``"blob"``, ``"eventgrid"``, ``"identity"``, or ``"amqp"`` for
+    Event Hubs and Service Bus; default: all), ``method`` (an HTTP method, or an AMQP operation as AmqpFaults lists them;
+    default: all), ``path`` (a shell pattern such as ``"/dbs/shop/colls/orders/docs/*"``, or for AMQP the address of an entity
+    such as ``"orders"``, in which ``*`` also matches ``/``; default: all) and ``times`` (how many requests it strikes before it
+    ends by itself, at least 1; default: until cleared). Delays add up; of the other faults the oldest that matches strikes.
 
     Args:
         services: The names that ``service`` may take.
@@ -95,11 +95,12 @@ class Faults(AmqpFaults):
     ) -> Fault:
         """Answer that the service is busy, without handling the request: 429 with the time after which to come back.
 
-        Event Hubs and Service Bus reject messages with ``com.microsoft:server-busy``, and answer requests with 503.
+        Event Hubs and Service Bus reject messages with ``com.microsoft:server-busy``, and answer requests with 503, as Blob
+        Storage does.
 
         Args:
             retry_after: That time, in seconds, 0 or more (default 0.1); Cosmos DB tells it in ``x-ms-retry-after-ms``, the
-                token endpoint and Event Grid in ``Retry-After``, rounded up to whole seconds.
+                token endpoint, Blob Storage and Event Grid in ``Retry-After``, rounded up to whole seconds.
             service: See the class.
             method: See the class.
             path: See the class.

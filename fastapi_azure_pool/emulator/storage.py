@@ -63,7 +63,7 @@ class Storage:
         self.key = DEFAULT_KEY if key is None else key
         self.account = Account()
         authorization = Authorization(self.name, self.key, issuer)
-        self.service = BlobService(faults, self.account, authorization, name=self.name)
+        self.service = BlobService(faults, self.account, authorization)
         self.server = _Server(self.service, name="blob", host=host, port=port)
         self.service.set_connection_dropper(self.server.drop_connection)
 

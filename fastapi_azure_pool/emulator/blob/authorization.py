@@ -61,6 +61,9 @@ class Authorization:
         key: The account's key, in base64.
         issuer: Whose tokens it takes.
 
+    Attributes:
+        account: The account's name.
+
     Raises:
         ValueError: The key is not base64.
     """
@@ -72,7 +75,7 @@ class Authorization:
             raise ValueError("storage_key must be base64, as an account's keys are") from error
         if not secret:
             raise ValueError("storage_key must not be empty")
-        self._account = account
+        self.account = account
         self._secret = secret
         self._issuer = issuer
         self.shared_access = SharedAccess(account, secret)
@@ -110,8 +113,8 @@ class Authorization:
         account, colon, signature = credentials.partition(":")
         if not colon:
             raise invalid_header("Authorization", "SharedKey without account:signature")
-        if account != self._account:
-            raise authentication_failed(f"The account {account!r} is not the one of this emulator: {self._account!r}.")
+        if account != self.account:
+            raise authentication_failed(f"The account {account!r} is not the one of this emulator: {self.account!r}.")
         _check_date(request)
         payload = self._payload(request, in_culture=False)
         if not self._is_signature(signature, payload):
@@ -137,7 +140,7 @@ class Authorization:
         names = [name for name in headers if name.startswith("x-ms-")]
         names.sort(key=culture_key if in_culture else None)
         lines += [f"{name}:{headers[name].strip()}" for name in names]
-        lines.append(f"/{self._account}{request.raw_path.decode('latin-1')}")
+        lines.append(f"/{self.account}{request.raw_path.decode('latin-1')}")
         if request.query_string:
             pairs = sorted(query_pairs(request.query_string))
             lines += [f"{name.lower()}:{unquote(value)}" for name, value in pairs]
@@ -150,7 +153,7 @@ class Authorization:
             audience = self._issuer.verify(token).rstrip("/")
         except InvalidToken as error:
             raise _invalid_authentication() from error
-        if audience not in {AUDIENCE, f"https://{self._account}.blob.core.windows.net"}:
+        if audience not in {AUDIENCE, f"https://{self.account}.blob.core.windows.net"}:
             raise _challenge(
                 "InvalidAuthenticationInfo",
                 "Server failed to authenticate the request. Please refer to the information in the www-authenticate header.",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import bisect
+import os
 import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from io import FileIO
 
 # What is larger lies in a file, so that a gigabyte passes through a process of some megabytes.
 MAX_MEMORY_BYTES = 256 * 1024
@@ -25,27 +25,28 @@ _FILE_BYTES = 128 * 1024 * 1024
 class _File:
     """An unnamed temporary file that closes itself when no piece refers to it."""
 
-    __slots__ = ("_file", "end")
+    __slots__ = ("_descriptor", "end")
 
     def __init__(self) -> None:
-        # Unbuffered: what is written by one piece is read by another.
-        self._file: FileIO = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - it lives as long as its pieces
+        # Only the descriptor: a file object that is collected in a circle may be finalized first, and warns.
+        with tempfile.TemporaryFile(buffering=0) as file:
+            self._descriptor = os.dup(file.fileno())
         self.end = 0
 
     def __del__(self) -> None:
-        self._file.close()
+        os.close(self._descriptor)
 
-    def write(self, offset: int, data: bytes | memoryview) -> None:
-        self._file.seek(offset)
+    def write(self, offset: int, data: bytes) -> None:
+        os.lseek(self._descriptor, offset, os.SEEK_SET)
         view = memoryview(data)
         while view:
-            view = view[self._file.write(view) or 0 :]
+            view = view[os.write(self._descriptor, view) :]
 
     def read(self, offset: int, length: int) -> bytes:
-        self._file.seek(offset)
-        data = self._file.read(length)
+        os.lseek(self._descriptor, offset, os.SEEK_SET)
+        data = os.read(self._descriptor, length)
         while len(data) < length:
-            more = self._file.read(length - len(data))
+            more = os.read(self._descriptor, length - len(data))
             if not more:
                 raise OSError(f"a temporary file ended {length - len(data)} bytes early: was it truncated?")
             data += more

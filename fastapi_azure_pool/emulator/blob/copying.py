@@ -60,12 +60,12 @@ class Copies:
 
     async def copy(self, request: BlobRequest, source: Source) -> Response:
         """Copy: at once within the account or where that is asked for, else in the background."""
-        is_synchronous = request.headers.get("x-ms-requires-sync", "").lower() == "true"
         content: Content | None = None
-        if is_synchronous or source.is_local:
-            content = await source.reader.read(_MAX_SYNCHRONOUS if is_synchronous else _MAX_COPIED)
-            if is_synchronous:
-                check_source_md5(request, content)
+        if is_synchronous(request):
+            content = await source.reader.read(_MAX_SYNCHRONOUS)
+            check_source_md5(request, content)
+        elif source.is_local:
+            content = await source.reader.read(_MAX_COPIED)
         container, present = prepare_write(self._account, request)
         copy = Copy(str(uuid.uuid4()), source.url, "pending", f"0/{source.size or 0}")
         blob = replace(_copied(self._account, request, source, present), blocks=source.blocks)
@@ -129,6 +129,11 @@ class Copies:
             version = self._account.new_version()
             ended = replace(copy, status=status, description=description, completed_at=version.last_modified)
             container.blobs[blob.name] = replace(blob, version=version, copy=ended)
+
+
+def is_synchronous(request: BlobRequest) -> bool:
+    """Whether a copy is to be waited for."""
+    return bool(request.headers.get("x-ms-requires-sync", "").lower() == "true")
 
 
 def check_source_md5(request: BlobRequest, content: Content) -> None:

@@ -174,8 +174,6 @@ class SharedAccess:
             key_start, key_end = _required_time(query, "skt"), _required_time(query, "ske")
             if not key_start <= now < key_end:
                 raise authentication_failed(_frame("User delegation key", query["skt"], query["ske"], now))
-            if end > key_end:
-                raise authentication_failed("The signature's expiry is later than that of its user delegation key.")
 
     def _check_origin(self, request: BlobRequest) -> None:
         protocol = request.query.get("spr", "")

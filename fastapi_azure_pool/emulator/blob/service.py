@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 from fastapi_azure_pool.emulator.blob import appending, blobs, blocks, containers, listing, properties
 from fastapi_azure_pool.emulator.blob.content import MAX_MEMORY_BYTES, Content, Space
-from fastapi_azure_pool.emulator.blob.copying import Copies, check_source_md5
+from fastapi_azure_pool.emulator.blob.copying import Copies, check_source_md5, is_synchronous
 from fastapi_azure_pool.emulator.blob.errors import BlobError, injected, not_supported, too_large
 from fastapi_azure_pool.emulator.blob.request import BlobRequest
 from fastapi_azure_pool.emulator.blob.responses import error_response
@@ -41,16 +41,18 @@ _CONTENT_LIMITS = {"": 5_000 * _MIB, "block": 4_000 * _MIB, "appendblock": 100 *
 _MAX_DOCUMENT_BYTES = 8 * _MIB
 
 # What Azure has and this emulator has not: a request that asks for it must not be answered as if it had not asked.
-_UNSUPPORTED_HEADERS = (
-    "x-ms-content-crc64",
-    "x-ms-encryption-key",
-    "x-ms-encryption-scope",
-    "x-ms-immutability-policy-until-date",
-    "x-ms-legal-hold",
-    "x-ms-structured-body",
-    "x-ms-tags",
+_UNSUPPORTED_HEADERS = frozenset(
+    {
+        "x-ms-content-crc64",
+        "x-ms-encryption-key",
+        "x-ms-encryption-scope",
+        "x-ms-immutability-policy-until-date",
+        "x-ms-legal-hold",
+        "x-ms-structured-body",
+        "x-ms-tags",
+    }
 )
-_UNSUPPORTED_QUERIES = ("snapshot", "versionid", "prevsnapshot")
+_UNSUPPORTED_QUERIES = frozenset({"prevsnapshot", "snapshot", "versionid"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +67,13 @@ class BlobService(HttpService):
     Args:
         faults: Asked for every request.
         account: What it serves.
-        authorization: Who may.
-        name: The account's name, with which every path begins.
+        authorization: Who may, and with which name every path begins.
     """
 
-    def __init__(self, faults: Faults, account: Account, authorization: Authorization, *, name: str) -> None:
+    def __init__(self, faults: Faults, account: Account, authorization: Authorization) -> None:
         super().__init__("blob", faults, max_body_bytes=_MAX_DOCUMENT_BYTES)
         self._account = account
         self._authorization = authorization
-        self._account_name = name
         self._space = Space()
         self._copies = Copies(account)
         self._sources = Sources(account, authorization, self._space)
@@ -117,8 +117,8 @@ class BlobService(HttpService):
         if comp not in _CONTENT_LIMITS:
             raise not_supported(f"The header x-ms-copy-source with comp={comp}")
         is_copy = not comp and "x-ms-blob-type" not in request.headers
-        is_synchronous = "x-ms-requires-sync" in request.headers
-        may_use_grant = is_copy and not is_synchronous
+        # within an account, to copy in the background takes no more than to be allowed to do everything there
+        may_use_grant = is_copy and not is_synchronous(request)
         source = await self._sources.open(request, may_use_grant=may_use_grant)
         if is_copy:
             return await self._copies.copy(request, source)
@@ -129,18 +129,15 @@ class BlobService(HttpService):
         return operation.handler(self._account, request)
 
     def _permitted(self, request: BlobRequest) -> _Operation:
-        if request.account != self._account_name:
-            message = f"The path must begin with the name of this emulator's account: /{self._account_name}."
+        if request.account != self._authorization.account:
+            message = f"The path must begin with the name of this emulator's account: /{self._authorization.account}."
             raise BlobError(404, "ResourceNotFound", message)
         operation = self._find_operation(request)
         request.grant = self._authorization.grant(request, operation.need)
-        for header in _UNSUPPORTED_HEADERS:
-            if header in request.headers:
-                raise not_supported(f"The header {header}")
-        if request.query:
-            for parameter in _UNSUPPORTED_QUERIES:
-                if parameter in request.query:
-                    raise not_supported(f"The query parameter {parameter}")
+        if not _UNSUPPORTED_HEADERS.isdisjoint(request.headers):
+            raise not_supported(f"The header {min(_UNSUPPORTED_HEADERS.intersection(request.headers))}")
+        if not _UNSUPPORTED_QUERIES.isdisjoint(request.query):
+            raise not_supported(f"The query parameter {min(_UNSUPPORTED_QUERIES.intersection(request.query))}")
         if "x-ms-lease-id" in request.headers:
             raise BlobError(412, "LeaseNotPresentWithBlobOperation", "There is currently no lease on the blob.")
         if request.method == "PUT" and "content-length" not in request.headers and request.content.size:

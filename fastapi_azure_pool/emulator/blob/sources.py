@@ -121,6 +121,8 @@ class Sources:
 
     def _find(self, request: BlobRequest, parts: SplitResult, *, may_use_grant: bool) -> Source:
         read = _read_request(request, parts)
+        if read.account != self._authorization.account:
+            raise _unverified(404, "The specified resource does not exist.", "ResourceNotFound")
         is_own = may_use_grant and request.grant.permissions is None and "sig" not in read.query
         try:
             if not is_own:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import random
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,7 +15,6 @@ from fastapi_azure_pool.emulator.blob.content import MAX_MEMORY_BYTES, Content, 
 from tests.emulator.blob.blob_sdk import Http, connect
 
 if TYPE_CHECKING:
-    import pytest
     from azure.storage.blob.aio import ContainerClient
 
     from fastapi_azure_pool.emulator import Emulator
@@ -69,12 +70,13 @@ def test_files_are_closed_when_nothing_in_them_is_needed(monkeypatch: pytest.Mon
     assert len(files) == 2
     old = first.pieces[0]
     assert not isinstance(old, bytes)
-    handle = old.file._file
+    descriptor = old.file._descriptor
     del files, old, first
-    assert not handle.closed
+    os.fstat(descriptor)
     assert second.read() == b"y" * 30
     del second
-    assert handle.closed
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptor)
 
 
 def test_writer_takes_no_more_than_was_promised() -> None:

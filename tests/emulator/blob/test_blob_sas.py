@@ -207,16 +207,35 @@ async def test_user_delegation_key_signs(secure: Emulator, delegated: UserDelega
 
 
 async def test_user_delegation_key_is_checked(secure: Emulator, delegated: UserDelegationKey) -> None:
-    """A key with another period, of someone else, or of another emulator, signs nothing; nor does a key sign beyond its time."""
-    options: dict[str, Any] = {"account_key": None, "user_delegation_key": delegated}
-    with refused(403, "AuthenticationFailed") as caught:
-        await read(secure, sas_of_blob(secure, expiry=soon(90), **options))
-    assert "later than that of its user delegation key" in str(caught.value)
+    """A key that was given another period signs nothing, and the answer does not show the key."""
     delegated.signed_expiry = "2099-01-01T00:00:00Z"
     with refused(403, "AuthenticationFailed") as caught:
-        await read(secure, sas_of_blob(secure, **options))
+        await read(secure, sas_of_blob(secure, account_key=None, user_delegation_key=delegated))
     assert "Signature did not match" in str(caught.value)
     assert str(delegated.value) not in str(caught.value)
+
+
+async def test_signature_ends_with_its_user_delegation_key(secure: Emulator, delegated: UserDelegationKey) -> None:
+    """A signature may name a later end than its key's; it is good until the key's, and before the key's start not yet."""
+    async with connect(secure) as service:
+        await service.get_container_client("invoices").upload_blob("1", b"one")
+    options: dict[str, Any] = {"account_key": None, "user_delegation_key": delegated, "expiry": soon(90)}
+    assert await read(secure, sas_of_blob(secure, **options)) == b"one"
+    access = secure._storage.service._authorization.shared_access
+    for start, end in ((soon(-60), soon(-1)), (soon(1), soon(60))):
+        delegated.signed_start, delegated.signed_expiry = (f"{one:%Y-%m-%dT%H:%M:%SZ}" for one in (start, end))
+        fields = {
+            "skoid": delegated.signed_oid,
+            "sktid": delegated.signed_tid,
+            "skt": delegated.signed_start,
+            "ske": delegated.signed_expiry,
+            "sks": delegated.signed_service,
+            "skv": delegated.signed_version,
+        }
+        delegated.value = access.delegation_key({name: str(value) for name, value in fields.items()})
+        with refused(403, "AuthenticationFailed") as caught:
+            await read(secure, sas_of_blob(secure, **options))
+        assert "User delegation key not valid" in str(caught.value)
 
 
 @pytest.mark.parametrize(
