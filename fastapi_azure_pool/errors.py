@@ -155,7 +155,29 @@ class PoolsNotFound(PoolError):
         )
 
 
-class SendError(PoolError):
+class _SdkLike(PoolError):
+    """An error that can also be of the type that an SDK has for it, so that handlers written for the SDK go on working."""
+
+    def like(self, cause: BaseException) -> Self:
+        """Give this error as one that is also of the type of the SDK's error, which becomes its cause, with that one's data."""
+        kind = _both(type(self), type(cause))
+        both = _restore(kind, self.args, {**vars(cause), **self.__dict__})
+        both.__cause__ = cause
+        return both  # type: ignore[return-value]  # a subclass of this error's class, made just now
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        halves: tuple[type[_SdkLike], type[BaseException]] | None = getattr(self, "_halves", None)
+        if halves is None:
+            return super().__reduce__()
+        # What the SDK keeps of tracebacks and live objects cannot be carried along.
+        data = {name: value for name, value in vars(self).items() if isinstance(value, _PORTABLE)}
+        return _restore_both, (*halves, self.args, data)
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class SendError(_SdkLike):
     """A message or an event that the service has not confirmed.
 
     What a managed client raises is also of the type that the SDK has for it, such as
@@ -170,24 +192,6 @@ class SendError(PoolError):
     def __init__(self, message: str, *, maybe_delivered: bool, pool: str | None = None) -> None:
         super().__init__(message, pool=pool)
         self.maybe_delivered = maybe_delivered
-
-    def like(self, cause: BaseException) -> Self:
-        """Give this error as one that is also of the type of the SDK's error, which becomes its cause, with that one's data."""
-        kind = _both(type(self), type(cause))
-        both = _restore(kind, self.args, {**vars(cause), **self.__dict__})
-        both.__cause__ = cause
-        return both  # type: ignore[return-value]  # a subclass of this error's class, made just now
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        halves: tuple[type[SendError], type[BaseException]] | None = getattr(self, "_halves", None)
-        if halves is None:
-            return super().__reduce__()
-        # What the SDK keeps of tracebacks and live objects cannot be carried along.
-        data = {name: value for name, value in vars(self).items() if isinstance(value, _PORTABLE)}
-        return _restore_both, (*halves, self.args, data)
-
-    def __str__(self) -> str:
-        return str(self.args[0])
 
 
 class SendTimedOut(SendError, TimeoutError):
@@ -216,35 +220,15 @@ class MessageTooLarge(SendRejected, ValueError):
     """It is larger than the service takes."""
 
 
-_KINDS: dict[tuple[type[SendError], type[BaseException]], type[SendError]] = {}
-
-
-def _both(ours: type[SendError], theirs: type[BaseException]) -> type[SendError]:
-    """Give the class of errors that are of our type and of the SDK's, under our name; always the same one."""
-    if issubclass(ours, theirs):
-        return ours
-    kind = _KINDS.get((ours, theirs))
-    if kind is None:
-        namespace = {"__module__": ours.__module__, "__doc__": ours.__doc__, "_halves": (ours, theirs)}
-        kind = _KINDS[ours, theirs] = type(ours.__name__, (ours, theirs), namespace)
-    return kind
-
-
-def _restore_both(
-    ours: type[SendError], theirs: type[BaseException], arguments: tuple[Any, ...], data: dict[str, Any]
-) -> PoolError:
-    return _restore(_both(ours, theirs), arguments, data)
-
-
-_PORTABLE = (type(None), bool, int, float, str, bytes, list)
-
-
 # A signature in a URL, and the one that Azure repeats when it says that it does not match.
 _SIGNATURE = re.compile(r"(?P<before>\bsig=|signature found in the HTTP request ')[^&\s'\"]+", re.IGNORECASE)
 
 
-class AzureBlobError(PoolError):
-    """A request to Blob Storage that failed; the SDK's error is the ``__cause__``.
+class AzureBlobError(_SdkLike):
+    """A request to Blob Storage that failed.
+
+    What a client raises is also of the type that the SDK has for it, such as ``azure.core.exceptions.ResourceNotFoundError``; the
+    SDK's own error is the ``__cause__``. No text of it holds a signature.
 
     Args:
         error: The SDK's error.
@@ -259,10 +243,45 @@ class AzureBlobError(PoolError):
     """
 
     def __init__(self, error: BaseException, blob_name: str | None = None) -> None:
-        self.message = _SIGNATURE.sub(r"\g<before>***", str(getattr(error, "message", None) or error))
+        self.message = _without_signature(str(getattr(error, "message", None) or error))
         super().__init__(self.message if blob_name is None else f"blob {blob_name!r}: {self.message}")
         self.status_code: int | None = getattr(error, "status_code", None)
         self.reason: str | None = getattr(error, "reason", None)
         code = getattr(error, "error_code", None)
         self.error_code: str | None = getattr(code, "value", code)
         self.blob_name = blob_name
+
+    def like(self, cause: BaseException) -> Self:
+        """See `SendError`; the SDK's texts may hold the signature that was used."""
+        both = super().like(cause)
+        for name, value in vars(both).items():
+            if isinstance(value, str):
+                setattr(both, name, _without_signature(value))
+        return both
+
+
+def _without_signature(text: str) -> str:
+    return _SIGNATURE.sub(r"\g<before>***", text)
+
+
+_KINDS: dict[tuple[type[_SdkLike], type[BaseException]], type[_SdkLike]] = {}
+
+
+def _both(ours: type[_SdkLike], theirs: type[BaseException]) -> type[_SdkLike]:
+    """Give the class of errors that are of our type and of the SDK's, under our name; always the same one."""
+    if issubclass(ours, theirs):
+        return ours
+    kind = _KINDS.get((ours, theirs))
+    if kind is None:
+        namespace = {"__module__": ours.__module__, "__doc__": ours.__doc__, "_halves": (ours, theirs)}
+        kind = _KINDS[ours, theirs] = type(ours.__name__, (ours, theirs), namespace)
+    return kind
+
+
+def _restore_both(
+    ours: type[_SdkLike], theirs: type[BaseException], arguments: tuple[Any, ...], data: dict[str, Any]
+) -> PoolError:
+    return _restore(_both(ours, theirs), arguments, data)
+
+
+_PORTABLE = (type(None), bool, int, float, str, bytes, list)

@@ -35,11 +35,13 @@ class AzureBlobStorageClient(BlobOperations):
     Args:
         az_storage_url: The account's URL, such as ``https://shop.blob.core.windows.net``.
         container_name: The container's name.
-        credential_factory: Makes an async credential, such as ``azure.identity.aio.DefaultAzureCredential``.
+        credential_factory: Makes an async credential, such as ``azure.identity.aio.DefaultAzureCredential``; or is one that was
+            made, as ``credential`` is.
         credential: Instead of that, an async credential (which stays yours to close), the account's key, an
             ``AzureNamedKeyCredential`` or an ``AzureSasCredential``.
         connection_string: Instead of that and of the URL, the account's connection string.
         client_options: Further keyword arguments of the ``ContainerClient``.
+        credentials: Another name of ``credential``, the one that aio-azure-clients-toolbox uses.
 
     Raises:
         TypeError: The credential is a sync one.
@@ -50,14 +52,21 @@ class AzureBlobStorageClient(BlobOperations):
         self,
         az_storage_url: str | None = None,
         container_name: str | None = None,
-        credential_factory: CredentialFactory | None = None,
+        credential_factory: CredentialFactory | AsyncTokenCredential | None = None,
         *,
         credential: AsyncTokenCredential | KeyCredential | str | None = None,
         connection_string: str | None = None,
         client_options: dict[str, Any] | None = None,
+        credentials: AsyncTokenCredential | None = None,
     ) -> None:
+        if credentials is not None and credential is not None:
+            raise ValueError("credential= and credentials= are one argument: leave one out")
         self._access = access = BlobAccess(
-            az_storage_url, container_name, credential_factory, credential, connection_string
+            az_storage_url,
+            container_name,
+            credential_factory,
+            credentials if credential is None else credential,
+            connection_string,
         )
         self._connector = connector = BlobConnector(access, client_options)
         self._keys = DelegationKeys()
@@ -115,7 +124,7 @@ class ManagedAzureBlobStorage(ManagedClient[ContainerClient], BlobOperations):
         self,
         az_storage_url: str | None = None,
         container_name: str | None = None,
-        credential_factory: CredentialFactory | None = None,
+        credential_factory: CredentialFactory | AsyncTokenCredential | None = None,
         *,
         credential: AsyncTokenCredential | KeyCredential | str | None = None,
         connection_string: str | None = None,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from typing import TYPE_CHECKING, Any
+from inspect import isclass
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, urlsplit
 
 from azure.core.credentials import AzureNamedKeyCredential, AzureSasCredential
@@ -36,7 +37,7 @@ class BlobAccess:
     Args:
         az_storage_url: The account's URL, such as "https://shop.blob.core.windows.net"; None where a connection string names it.
         container_name: The container.
-        credential_factory: Makes an async credential.
+        credential_factory: Makes an async credential; or is one that was made.
         credential: Or a credential, the account's key, a named key or a shared access signature.
         connection_string: Or all of it but the container in one.
         may_borrow: Whether none of these means the application's credential.
@@ -58,12 +59,15 @@ class BlobAccess:
         self,
         az_storage_url: str | None,
         container_name: str | None,
-        credential_factory: CredentialFactory | None,
+        credential_factory: CredentialFactory | AsyncTokenCredential | None,
         credential: AsyncTokenCredential | KeyCredential | str | None,
         connection_string: str | None,
         *,
         may_borrow: bool = False,
     ) -> None:
+        if hasattr(credential_factory, "get_token") and not isclass(credential_factory) and credential is None:
+            # As aio-azure-clients-toolbox has it: a credential that was made, in the third place.
+            credential_factory, credential = None, cast("AsyncTokenCredential", credential_factory)
         given = [
             name
             for name, value in (
@@ -100,7 +104,9 @@ class BlobAccess:
         elif isinstance(credential, AzureSasCredential):
             self.credential = credential
         else:
-            self.credential = client_credential(credential, credential_factory, _SCOPES)
+            self.credential = client_credential(
+                credential, cast("CredentialFactory | None", credential_factory), _SCOPES
+            )
             if self.url.startswith("http:"):
                 raise ValueError(
                     "az_storage_url must begin with https:// for a token credential, which the SDK sends over nothing else"

@@ -73,20 +73,16 @@ class BlobOperations(ABC):
 
         Args:
             blob_name: The blob.
-            options: Arguments of ``BlobClient.download_blob``, such as ``offset`` and ``length``.
+            options: Arguments of ``BlobClient.download_blob``, such as ``offset`` and ``length``. With ``max_concurrency`` above 1
+                the SDK reads in tasks, which go on for a while when their caller is cancelled.
         """
         checked_blob_name(blob_name)
+        encoding = options.pop("encoding", None)
         async with self.get_container_client() as container:
             with told(blob_name):
-                # The SDK's readall() leaves tasks behind when its caller is cancelled: asked for only where it does more.
-                needs_tasks = (options.get("max_concurrency") or 1) > 1 or options.get("progress_hook") is not None
-                encoding = None if needs_tasks else options.pop("encoding", None)
                 stream = await container.get_blob_client(blob_name).download_blob(**options)
-                if needs_tasks:
-                    return await stream.readall()
-                pieces = [piece async for piece in stream.chunks()]
-        content = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        return content.decode(encoding) if encoding else content
+            content = await ToldDownload.of(stream).readall()
+        return content if encoding is None else content.decode(encoding)
 
     @asynccontextmanager
     async def get_blob_download_stream(

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 
+_PIECE = 4 * 1024 * 1024
+
+
 class told:  # noqa: N801 - reads as a statement: with told(name)
     """A block whose errors of the SDK leave it as `AzureBlobError`.
 
@@ -37,8 +40,10 @@ class told:  # noqa: N801 - reads as a statement: with told(name)
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if isinstance(error, AzureError) and (self._url is None or _asked(error).startswith(self._url)):
-            raise AzureBlobError(error, self._blob_name) from error
+        if not isinstance(error, AzureError) or isinstance(error, AzureBlobError):
+            return
+        if self._url is None or _asked(error).startswith(self._url):
+            raise AzureBlobError(error, self._blob_name).like(error) from error
 
 
 def _asked(error: AzureError) -> str:
@@ -62,14 +67,27 @@ class ToldDownload(StorageStreamDownloader[Any]):
             return await super().read(size) if chars is None else await super().read(chars=chars)
 
     async def readall(self) -> Any:
-        """Give the whole blob; see `StorageStreamDownloader.readall`."""
+        """Give the rest of the blob; see `StorageStreamDownloader.readall`."""
         with told(self.name):
-            return await super().readall()
+            if self._needs_tasks:
+                return await super().readall()
+            return await super().read(max(self.size, 1))
 
     async def readinto(self, stream: IO[bytes]) -> int:
-        """Write the blob into a file; see `StorageStreamDownloader.readinto`."""
+        """Write the rest of the blob into a file; see `StorageStreamDownloader.readinto`."""
         with told(self.name):
-            return await super().readinto(stream)
+            if self._needs_tasks:
+                return await super().readinto(stream)
+            count = 0
+            while piece := await super().read(_PIECE):
+                stream.write(piece)
+                count += len(piece)
+            return count
+
+    @property
+    def _needs_tasks(self) -> bool:
+        """Whether only the SDK's tasks can do it; they go on when their caller is cancelled. A size is read without any."""
+        return bool(getattr(self, "_max_concurrency", 2) > 1 or getattr(self, "_encoding", None))
 
     def chunks(self) -> AsyncIterator[bytes]:
         """Give the blob piece by piece; see `StorageStreamDownloader.chunks`."""

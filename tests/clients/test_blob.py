@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from azure.core.exceptions import HttpResponseError
+from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from azure.storage.blob import ContentSettings
 from azure.storage.blob.aio import BlobClient, StorageStreamDownloader
 from starlette.datastructures import UploadFile
@@ -138,6 +138,7 @@ async def test_what_is_missing_is_told(files: ManagedAzureBlobStorage) -> None:
             await ask()
         assert (raised.value.status_code, raised.value.error_code) == (404, "BlobNotFound")
         assert str(raised.value).endswith(raised.value.message)
+        assert isinstance(raised.value, ResourceNotFoundError)
     with pytest.raises(AzureBlobError) as raised:
         await with_the_sdk_s_client()
     assert (raised.value.status_code, raised.value.error_code) == (404, "BlobNotFound")

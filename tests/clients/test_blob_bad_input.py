@@ -43,6 +43,7 @@ def given(**change: Any) -> dict[str, Any]:
         (given(credential=AzureSasCredential(SAS)), "shop"),
         (given(credential=None, credential_factory=DefaultAzureCredential), "shop"),
         (given(credential=None, credential_factory=CountingCredential), "shop"),
+        (given(credential=None, credential_factory=CountingCredential()), "shop"),
         (given(credential=None, az_storage_url=None, connection_string=CONNECTION_STRING), "shop"),
         (given(credential=None, az_storage_url=None, connection_string=f"{CONNECTION_STRING};"), "shop"),
         (given(credential=None, az_storage_url=None, connection_string=SIGNED_STRING), "shop"),
@@ -129,6 +130,22 @@ def test_the_basic_client_needs_authentication_of_its_own() -> None:
         AzureBlobStorageClient(URL, "files")
 
 
+async def test_the_basic_client_takes_a_credential_as_the_toolbox_does() -> None:
+    """A credential that was made, in the third place or as credentials=, is shared and stays its owner's to close."""
+    credential = CountingCredential()
+    for client in (
+        AzureBlobStorageClient(URL, "files", credential),
+        AzureBlobStorageClient(URL, "files", credentials=credential),
+    ):
+        shared = client._access.shared
+        assert shared is not None
+        assert (await shared.get_token("scope")).token.startswith("token-")
+        await client.close()
+    assert credential.times_closed == 0
+    with pytest.raises(ValueError, match="credential= and credentials= are one argument: leave one out"):
+        AzureBlobStorageClient(URL, "files", credential=credential, credentials=credential)
+
+
 async def test_the_managed_client_is_lent_a_credential_or_says_so() -> None:
     """Without authentication it says, when it is opened, who could lend it one."""
     with pytest.raises(ValueError, match=r"has no authentication: write open_pools\(app, credential="):
@@ -173,6 +190,10 @@ def test_a_malformed_key_in_a_connection_string(kind: type[Any], key: str) -> No
         (
             {"credential": None, "credential_factory": SyncDefaultAzureCredential},
             "credential_factory is the sync DefaultAzureCredential",
+        ),
+        (
+            {"credential": None, "credential_factory": SyncDefaultAzureCredential()},
+            "credential is the sync DefaultAzureCredential",
         ),
         ({"credential": None, "credential_factory": KEY}, "credential_factory must be a function .*, not a str"),
         ({"credential": {"account_key": KEY}}, "credential must be an async credential, not dict"),

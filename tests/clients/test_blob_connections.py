@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import pickle
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -131,13 +133,22 @@ async def test_a_refusal_shows_no_signature(azure: Emulator) -> None:
     async with files_of(azure, credential=credential) as files:
         with pytest.raises(AzureBlobError) as raised:
             await files.download_blob("a")
-        text = f"{raised.value} {raised.value!r} {vars(raised.value)}"
-        assert planted not in text
+        copied = pickle.loads(pickle.dumps(raised.value))
+        assert isinstance(copied, AzureBlobError)
+        assert isinstance(copied, HttpResponseError)
+        assert (str(copied), copied.status_code, copied.error_code) == (
+            str(raised.value),
+            403,
+            "AuthorizationPermissionMismatch",
+        )
+        assert planted not in f"{raised.value} {raised.value!r} {vars(raised.value)} {vars(copied)}"
     told = AzureBlobError(ServiceRequestError(f"cannot reach https://x/?sp=r&sig={planted}&se=1"))
     assert str(told) == "cannot reach https://x/?sp=r&sig=***&se=1"
     told = AzureBlobError(ServiceRequestError("The MAC signature found in the HTTP request 'abc=' is not the same"))
     assert str(told) == "The MAC signature found in the HTTP request '***' is not the same"
     assert (told.status_code, told.reason, told.error_code, told.blob_name) == (None, None, None, None)
+    cause = ServiceRequestError(f"cannot reach https://x/?sig={planted}")
+    assert planted not in f"{vars(AzureBlobError(cause).like(cause))}"
 
 
 @pytest.mark.parametrize("way", ["connection string", "signed connection string", "named key"])
@@ -327,6 +338,7 @@ async def test_what_cannot_be_reached_is_told_as_the_others(azure: Emulator) -> 
         with azure.faults.drop(path=BLOBS), pytest.raises(AzureBlobError) as raised:
             await files.download_blob("a")
         assert isinstance(raised.value.__cause__, (ServiceRequestError, ServiceResponseError))
+        assert isinstance(raised.value, type(raised.value.__cause__))
         assert (raised.value.status_code, raised.value.error_code, raised.value.blob_name) == (None, None, "a")
         await eventually(lambda: files.pool.ready_connection_count == 1)
 
@@ -353,6 +365,35 @@ async def test_a_download_that_breaks_off_is_reported_and_goes_on() -> None:
         assert await downloading == CONTENT  # the SDK waits a second before it tries again
         assert old.current_client_count == 0
         await eventually(lambda: old not in files.pool.connections and files.pool.ready_connection_count == 1)
+
+
+@pytest.mark.parametrize("way", ["download", "readall", "readinto", "chunks"])
+async def test_a_cancelled_download_leaves_nothing_behind(azure: Emulator, way: str) -> None:
+    """Who is cancelled while a later piece is on its way leaves no task that goes on without a place."""
+    async with files_of(azure) as files:
+        await files.upload_blob("long", bytes(9 * MIB))
+
+        async def read() -> None:
+            if way == "download":
+                await files.download_blob("long")
+            async with files.get_blob_download_stream("long") as stream:
+                if way == "readall":
+                    await stream.readall()
+                elif way == "readinto":
+                    await stream.readinto(io.BytesIO())
+                else:
+                    [piece async for piece in stream.chunks()]
+
+        before = azure.blob_requests.count("GET", f"{CONTAINER}/long")
+        reading = asyncio.create_task(read())
+        await eventually(lambda: azure.blob_requests.count("GET", f"{CONTAINER}/long") == before + 1)
+        with azure.faults.delay(30, path=BLOBS) as fault:
+            await eventually(lambda: fault.strikes)
+            reading.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await reading
+            assert [task for task in asyncio.all_tasks() if "process_chunk" in repr(task)] == []
+            assert files.pool.stats().clients == 0
 
 
 @pytest.mark.parametrize("way", ["whole", "stream"])
