@@ -22,7 +22,7 @@ NODE = Path(ROOT_DIR, "node.exe" if _IS_WINDOWS else "bin/node")
 NPM = Path(ROOT_DIR, "" if _IS_WINDOWS else "lib", "node_modules/npm/bin/npm-cli.js")
 
 
-class NotInstalledError(RuntimeError):
+class NotInstalled(RuntimeError):
     """The servers are not there, or are not those of the lock file; says how to install them."""
 
 
@@ -30,10 +30,10 @@ def check_installed() -> None:
     """Check that the lock file's servers are installed.
 
     Raises:
-        NotInstalledError: They are not.
+        NotInstalled: They are not.
     """
     if not STAMP.exists() or STAMP.read_text(encoding="ascii") != _locked():
-        raise NotInstalledError(
+        raise NotInstalled(
             "the third-party servers of tests/judges/package-lock.json are not installed: run `make judges`"
         )
 

@@ -17,7 +17,7 @@ START_SECONDS = 60.0
 STOP_SECONDS = 10.0
 
 
-class ServerFailedError(RuntimeError):
+class ServerFailed(RuntimeError):
     """A server did not start; shows what it wrote."""
 
 
@@ -44,11 +44,11 @@ class _Output:
         self._is_decided.set()
 
     def find(self) -> re.Match[str]:
-        """Wait for the line that is wanted and return the match; ServerFailedError when it does not come."""
+        """Wait for the line that is wanted and return the match; ServerFailed when it does not come."""
         self._is_decided.wait(START_SECONDS)
         if self._found is None:
             written = "".join(self._lines) or "nothing"
-            raise ServerFailedError(
+            raise ServerFailed(
                 f"it ended, or wrote no line like {self._wanted.pattern!r} within {START_SECONDS:g} s, but: {written}"
             )
         return self._found
@@ -71,8 +71,8 @@ def running(script: str, *arguments: str, ready: re.Pattern[str]) -> Iterator[re
         The match of that line.
 
     Raises:
-        NotInstalledError: Nothing is installed there.
-        ServerFailedError: It ended, or wrote no such line within 60 seconds.
+        NotInstalled: Nothing is installed there.
+        ServerFailed: It ended, or wrote no such line within 60 seconds.
     """
     check_installed()
     command = [str(NODE), "--require", str(DIRECTORY / "end_with_parent.cjs"), str(MODULES / script), *arguments]

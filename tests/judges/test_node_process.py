@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.judges import installing, node_process
-from tests.judges.installing import DIRECTORY, LOCK, NotInstalledError
-from tests.judges.node_process import ServerFailedError, running
+from tests.judges.installing import DIRECTORY, LOCK, NotInstalled
+from tests.judges.node_process import ServerFailed, running
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +33,7 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_server_that_ends_shows_what_it_wrote(script: Path) -> None:
     """A server that ends before it is ready fails at once, with its output."""
     script.write_text("console.error('the port is taken'); process.exit(1)")
-    with pytest.raises(ServerFailedError, match="the port is taken"), running("server.cjs", ready=READY):
+    with pytest.raises(ServerFailed, match="the port is taken"), running("server.cjs", ready=READY):
         pass
 
 
@@ -42,7 +42,7 @@ def test_a_server_that_is_never_ready_shows_what_it_wrote(script: Path, monkeypa
     monkeypatch.setattr(node_process, "START_SECONDS", 0.5)
     script.write_text("console.log('still starting'); setInterval(() => {}, 1000)")
     with (
-        pytest.raises(ServerFailedError, match=r"within 0\.5 s, but: still starting"),
+        pytest.raises(ServerFailed, match=r"within 0\.5 s, but: still starting"),
         running("server.cjs", ready=READY),
     ):
         pass
@@ -72,10 +72,10 @@ with node_process.running("server.cjs", ready=re.compile("ready")):
 def test_servers_that_are_not_installed_are_told_how_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the servers, or with others than the lock file's, the error names the command that installs them."""
     monkeypatch.setattr(installing, "STAMP", tmp_path / "stamp")
-    with pytest.raises(NotInstalledError, match="run `make judges`"), running("server.cjs", ready=READY):
+    with pytest.raises(NotInstalled, match="run `make judges`"), running("server.cjs", ready=READY):
         pass
     (tmp_path / "stamp").write_text("of another lock file")
-    with pytest.raises(NotInstalledError, match="run `make judges`"), running("server.cjs", ready=READY):
+    with pytest.raises(NotInstalled, match="run `make judges`"), running("server.cjs", ready=READY):
         pass
 
 
