@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from starlette.applications import Starlette
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from anyio.from_thread import BlockingPortal
+    from fastapi import FastAPI
 
     from fastapi_azure_pool.registry import AzurePools
 
@@ -46,7 +47,7 @@ class RunningApplication:
             becomes a response 500.
 
     Attributes:
-        app: The application.
+        app: The application: ``running.app.dependency_overrides``.
         client: A ``TestClient`` of Starlette, which is an httpx client: ``running.client.get("/orders")``.
 
     Raises:
@@ -54,7 +55,7 @@ class RunningApplication:
         Exception: Whatever the lifespan raises, when the block is entered or left.
     """
 
-    app: Starlette
+    app: FastAPI
     client: TestClient
 
     def __init__(self, application: Application, *, raise_server_exceptions: bool = True) -> None:
@@ -69,6 +70,7 @@ class RunningApplication:
             self._afterwards.enter_context(client)
         except Exception as error:
             error.add_note(f"The lifespan of {self.app!r} raised this while a test started the application.")
+            _close_streams(client)
             raise
         self.client = client
         return self
@@ -143,7 +145,14 @@ class _LoopTransport(httpx2.AsyncBaseTransport):
         return await asyncio.wrap_future(answer)
 
 
-def _load(application: object) -> Starlette:
+def _close_streams(client: Any) -> None:
+    """Close what the TestClient of older versions of Starlette leaves open when a lifespan fails."""
+    for stream in (client.stream_send, client.stream_receive):
+        stream.send_stream.close()
+        stream.receive_stream.close()
+
+
+def _load(application: object) -> FastAPI:
     if isinstance(application, str):
         application = import_from_string(application)
     if callable(application) and not isinstance(application, Starlette):
@@ -153,4 +162,4 @@ def _load(application: object) -> Starlette:
             "an application must be a FastAPI or Starlette application, a function without arguments that makes one, or"
             f' "module:name" of one of these, not {type(application).__name__}'
         )
-    return application
+    return cast("FastAPI", application)  # Starlette's own are taken, too, but rare.

@@ -28,9 +28,10 @@ class FakeManagedClient(NonCallableMagicMock):
     """A mock of a managed client: ``orders = FakeManagedClient(ManagedCosmos)``, given to the application by `fake_pools`.
 
     It is an instance of that class to ``isinstance``. Its methods are mocks as ``unittest.mock.create_autospec`` makes them: a call
-    with arguments that the real method does not take raises TypeError, ``orders.send_event.return_value`` and ``.side_effect``
-    say what comes of it, and ``orders.send_event.assert_awaited_once_with(...)`` asks for it. Whoever checks out a connection gets
-    ``orders.connection``, which is a mock of the real connection's class unless you give one.
+    with arguments that the real method does not take raises TypeError (from Python 3.12 on, when it is awaited),
+    ``orders.send_event.return_value`` and ``.side_effect`` say what comes of it, and ``orders.send_event.assert_awaited_once_with``
+    asks for it. Whoever checks out a connection gets ``orders.connection``, which is a mock of the real connection's class unless
+    you give one.
 
     Args:
         kind: The managed client's class.
