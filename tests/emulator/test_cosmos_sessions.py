@@ -165,6 +165,17 @@ async def test_refused_write_brings_the_session_forward(
         assert held_tokens(container) == {"0": "-1#3"}
 
 
+async def test_sessions_of_a_container_with_any_name(client: CosmosClient) -> None:
+    """A container whose name no header can hold as it is has sessions as well."""
+    database = client.get_database_client("shop")
+    container = await database.create_container("Bücher & 🎉", PartitionKey("/customer_id"))
+    created = await container.create_item({"id": "1", "customer_id": "ada"})
+    headers = created.get_response_headers()
+    assert headers["x-ms-alt-content-path"] == "dbs/shop/colls/B%C3%BCcher%20%26%20%F0%9F%8E%89"
+    assert held_tokens(container) == {"0": "-1#2"}
+    assert (await container.read_item("1", "ada"))["id"] == "1"
+
+
 async def test_container_that_was_made_again_starts_a_new_session(client: CosmosClient) -> None:
     """Tokens of a container that is gone do not stand in the way of its successor of the same name."""
     database = client.get_database_client("shop")

@@ -118,6 +118,20 @@ async def test_change_prolongs_an_items_life(orders: ContainerProxy, clock: Cloc
     assert await ids(orders.read_all_items()) == []
 
 
+async def test_deleted_item_does_not_expire(orders: ContainerProxy, clock: Clock) -> None:
+    """The time of an item that was deleted passes without effect, also on another that has taken its id."""
+    await orders.create_item({"id": "1", "customer_id": "ada"})
+    await orders.create_item({"id": "2", "customer_id": "ada"})
+    await orders.delete_item("1", "ada")
+    clock.now += 5
+    await orders.delete_item("2", "ada")
+    await orders.create_item({"id": "2", "customer_id": "ada"})
+    clock.now += 9
+    assert await ids(orders.read_all_items()) == ["2"]
+    clock.now += 1
+    assert await ids(orders.read_all_items()) == []
+
+
 async def test_item_has_its_own_time_to_live(orders: ContainerProxy, clock: Clock) -> None:
     """An item's ttl goes before the container's: longer, shorter, or -1 for ever."""
     for name, more in (("default", {}), ("short", {"ttl": 5}), ("long", {"ttl": 20}), ("ever", {"ttl": -1})):
