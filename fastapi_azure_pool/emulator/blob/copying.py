@@ -68,16 +68,12 @@ class Copies:
             content = await source.reader.read(_MAX_COPIED)
         container, present = prepare_write(self._account, request)
         copy = Copy(str(uuid.uuid4()), source.url, "pending", f"0/{source.size or 0}")
-        blob = replace(_copied(self._account, request, source, present), blocks=source.blocks)
+        blob = _copied(self._account, request, source, present)
         blob = replace(blob, copy=copy) if content is None else _completed(blob, content, copy)
         container.blobs[blob.name] = blob
         container.staged.pop(blob.name, None)
         if content is None:
-            # the request's context must not live as long as the copy
-            finishing = self._finish(container, blob, copy, source)
-            task = asyncio.get_running_loop().create_task(finishing, name=f"copy {copy.id}", context=Context())
-            self._tasks[copy.id] = task
-            task.add_done_callback(lambda _: self._tasks.pop(copy.id, None))
+            self._start(container, blob, copy, source)
         status = "pending" if content is None else "success"
         headers = {"x-ms-copy-id": copy.id, "x-ms-copy-status": status}
         return blob_response(request, 202, headers, version=blob.version)
@@ -111,14 +107,25 @@ class Copies:
         task.cancel()
         return blob_response(request, 204)
 
+    def _start(self, container: Container, blob: Blob, copy: Copy, source: Source) -> None:
+        def end(task: asyncio.Task[None]) -> None:
+            # here, for a task that is cancelled before it has begun runs none of its own code
+            del self._tasks[copy.id]
+            if task.cancelled():
+                source.reader.close()
+                self._give_up(container, blob, copy, "aborted", "")
+
+        # in an empty context, lest the request's live as long as the copy
+        finishing = self._finish(container, blob, copy, source)
+        task = asyncio.get_running_loop().create_task(finishing, name=f"copy {copy.id}", context=Context())
+        self._tasks[copy.id] = task
+        task.add_done_callback(end)
+
     async def _finish(self, container: Container, blob: Blob, copy: Copy, source: Source) -> None:
         try:
             content = await source.reader.read(_MAX_COPIED)
         except BlobError as error:
             self._give_up(container, blob, copy, "failed", f"{error.status} {error.code} {error.message!r}")
-        except asyncio.CancelledError:
-            self._give_up(container, blob, copy, "aborted", "")
-            raise
         else:
             if container.blobs.get(blob.name) is blob:
                 version = self._account.new_version()
@@ -158,7 +165,12 @@ def _copied(account: Account, request: BlobRequest, source: Source, present: Blo
     if source.type not in {BLOCK_BLOB, APPEND_BLOB}:
         raise not_supported(f"Copying a {source.type}")
     blob = make_blob(account, request, source.type, Content(), source.settings, present)
-    return blob if blob.metadata else replace(blob, metadata=source.metadata)
+    return replace(
+        blob,
+        metadata=blob.metadata or source.metadata,
+        blocks=source.blocks,
+        appended_blocks=source.appended_blocks,
+    )
 
 
 def _completed(blob: Blob, content: Content, copy: Copy) -> Blob:

@@ -120,13 +120,17 @@ class BlobService(HttpService):
         # within an account, to copy in the background takes no more than to be allowed to do everything there
         may_use_grant = is_copy and not is_synchronous(request)
         source = await self._sources.open(request, may_use_grant=may_use_grant)
-        if is_copy:
-            return await self._copies.copy(request, source)
-        if not comp:
-            return await self._copies.put(request, source)
-        request.content = await source.reader.read(_CONTENT_LIMITS[comp])
-        check_source_md5(request, request.content)
-        return operation.handler(self._account, request)
+        try:
+            if is_copy:
+                return await self._copies.copy(request, source)
+            if not comp:
+                return await self._copies.put(request, source)
+            request.content = await source.reader.read(_CONTENT_LIMITS[comp])
+            check_source_md5(request, request.content)
+            return operation.handler(self._account, request)
+        except BlobError:
+            source.reader.close()
+            raise
 
     def _permitted(self, request: BlobRequest) -> _Operation:
         if request.account != self._authorization.account:

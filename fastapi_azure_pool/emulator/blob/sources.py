@@ -9,8 +9,10 @@ import asyncio
 import contextlib
 import ipaddress
 import socket
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+import threading
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from fastapi_azure_pool.emulator.blob.account import BLOCK_BLOB, DEFAULT_TYPE, CommittedBlock, Settings
@@ -23,7 +25,7 @@ from fastapi_azure_pool.emulator.blob.request import BlobRequest, sent_metadata
 from fastapi_azure_pool.emulator.blob.sas import Need
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from http.client import HTTPConnection, HTTPResponse
     from urllib.parse import SplitResult
 
@@ -38,6 +40,8 @@ _TIMEOUT_SECONDS = 30.0
 
 _READ = Need("r", "o")
 
+ResultT = TypeVar("ResultT")
+
 
 class Reader(Protocol):
     """What gives a source's content."""
@@ -48,6 +52,9 @@ class Reader(Protocol):
         Raises:
             BlobError: It is longer than the limit, or does not arrive.
         """
+
+    def close(self) -> None:
+        """Give it up, if it is not read yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +67,7 @@ class Source:
         settings: As sent with it.
         metadata: Likewise.
         blocks: The blocks of its content.
+        appended_blocks: How often it was appended to.
         size: How long it is; None when nobody knows yet.
         is_local: Whether it is in this account.
         reader: Gives its content.
@@ -72,7 +80,8 @@ class Source:
     size: int | None
     is_local: bool
     reader: Reader
-    blocks: tuple[CommittedBlock, ...] = field(default=())
+    blocks: tuple[CommittedBlock, ...] = ()
+    appended_blocks: int = 0
 
 
 class Sources:
@@ -147,6 +156,7 @@ class Sources:
             is_local=True,
             reader=_Stored(content),
             blocks=blob.blocks,
+            appended_blocks=blob.appended_blocks,
         )
 
 
@@ -192,6 +202,9 @@ class _Stored:
         if self._content.size > limit:
             raise too_large(limit)
         return self._content
+
+    def close(self) -> None:
+        """Do nothing."""
 
 
 async def _fetched(request: BlobRequest, parts: SplitResult, download: _Download) -> Source:
@@ -240,21 +253,21 @@ class _Download:
         self._opened = opened
         self._connection: HTTPConnection | None = None
         self._response: HTTPResponse | None = None
+        # Guards these two: a connection that a thread reads from is closed by that thread.
+        self._lock = threading.Lock()
+        self._is_closed = False
+        self._is_busy = False
 
     async def open(self, headers: Mapping[str, str]) -> HTTPResponse:
         """Return the response, its body not read yet."""
         from http.client import HTTPException  # noqa: PLC0415 - few copy from elsewhere
 
+        self._opened.add(self)
         try:
-            self._opened.add(self)
-            self._response = await asyncio.to_thread(self._request, headers)
+            return await self._in_thread(partial(self._request, headers))
         except (OSError, HTTPException, ValueError) as error:
             self.close()
             raise _unverified(500, "Could not verify the copy source within the specified time.") from error
-        except asyncio.CancelledError:
-            self.close()
-            raise
-        return self._response
 
     async def read(self, limit: int) -> Content:
         """Return all of the body."""
@@ -265,7 +278,7 @@ class _Download:
         pieces: list[Content] = []
         size = 0
         try:
-            while chunk := await asyncio.to_thread(response.read, CHUNK_BYTES):
+            while chunk := await self._in_thread(partial(response.read, CHUNK_BYTES)):
                 size += len(chunk)
                 if size > limit:
                     raise too_large(limit)
@@ -279,16 +292,42 @@ class _Download:
         return self._space.kept(Content.joined(pieces))
 
     def close(self) -> None:
-        """Cut the connection; a thread that waits for it comes back at once."""
+        """Cut the connection; a thread that waits for it comes back at once. To close it again does nothing."""
         self._opened.discard(self)
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            if connection.sock is not None:
-                with contextlib.suppress(OSError):
-                    connection.sock.shutdown(socket.SHUT_RDWR)
-            if self._response is not None:
-                self._response.close()
-            connection.close()
+        with self._lock:
+            if self._is_closed:
+                return
+            self._is_closed = True
+            is_busy = self._is_busy
+        connected = None if self._connection is None else self._connection.sock
+        if connected is not None:
+            with contextlib.suppress(OSError):
+                connected.shutdown(socket.SHUT_RDWR)
+        if not is_busy:
+            self._dispose()
+
+    async def _in_thread(self, work: Callable[[], ResultT]) -> ResultT:
+        with self._lock:
+            if self._is_closed:
+                raise ConnectionAbortedError("the emulator stops")
+            self._is_busy = True
+        return await asyncio.to_thread(self._work, work)
+
+    def _work(self, work: Callable[[], ResultT]) -> ResultT:
+        try:
+            return work()
+        finally:
+            with self._lock:
+                self._is_busy = False
+                is_closed = self._is_closed
+            if is_closed:
+                self._dispose()
+
+    def _dispose(self) -> None:
+        if self._response is not None:
+            self._response.close()
+        if self._connection is not None:
+            self._connection.close()
 
     def _request(self, headers: Mapping[str, str]) -> HTTPResponse:
         from http.client import HTTPConnection, HTTPSConnection  # noqa: PLC0415 - see above
@@ -296,8 +335,10 @@ class _Download:
         kind = HTTPSConnection if self._parts.scheme == "https" else HTTPConnection
         connection = self._connection = kind(self._parts.hostname or "", self._parts.port, timeout=_TIMEOUT_SECONDS)
         path = self._parts.path or "/"
-        connection.request("GET", f"{path}?{self._parts.query}" if self._parts.query else path, headers=dict(headers))
-        return connection.getresponse()
+        target = f"{path}?{self._parts.query}" if self._parts.query else path
+        connection.request("GET", target, headers=dict(headers))
+        self._response = connection.getresponse()
+        return self._response
 
 
 def _unverified(status: int, message: str, code: str = "") -> BlobError:

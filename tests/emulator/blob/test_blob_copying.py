@@ -19,7 +19,7 @@ from tests.emulator.blob.blob_sdk import FixedToken, Http, connect, refused, soo
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from azure.storage.blob.aio import BlobClient, ContainerClient
+    from azure.storage.blob.aio import BlobClient, BlobServiceClient, ContainerClient
 
     from fastapi_azure_pool.emulator import Emulator
 
@@ -49,6 +49,15 @@ async def send_file(request: web.Request) -> web.Response:
     wanted = request.http_range
     body = DATA[wanted.start : wanted.stop]
     return web.Response(status=206 if len(body) < len(DATA) else 200, body=body, content_type="text/x", headers=headers)
+
+
+async def send_half(request: web.Request) -> web.StreamResponse:
+    """Send half of a file, and then nothing more."""
+    response = web.StreamResponse(headers={"content-length": "1000"})
+    await response.prepare(request)
+    await response.write(b"x" * 500)
+    await asyncio.Event().wait()
+    return response
 
 
 async def settled(blob: BlobClient) -> Any:
@@ -122,6 +131,10 @@ async def test_synchronous_copy_and_blocks_from_urls(signed: str, invoices: Cont
     await log.append_block_from_url(signed, source_offset=0, source_length=3)
     await log.append_block_from_url(signed, source_offset=3, source_length=3)
     assert await (await log.download_blob()).readall() == DATA[:6]
+    copy_of_log = invoices.get_blob_client("copy of log")
+    await copy_of_log.start_copy_from_url(log.url)
+    await copy_of_log.append_block(b"more")
+    assert (await copy_of_log.get_blob_properties()).append_blob_committed_block_count == 3
 
 
 async def test_source_that_may_not_be_read_is_told(azure: Emulator, signed: str, invoices: ContainerClient) -> None:
@@ -193,16 +206,19 @@ async def test_file_of_another_server_is_copied(invoices: ContainerClient) -> No
             await copy.start_copy_from_url(url, source_etag='"2"', source_match_condition=MatchConditions.IfNotModified)
 
 
+async def test_copy_to_nowhere_lets_go_of_its_source(azure: Emulator, service: BlobServiceClient) -> None:
+    """Where the copy cannot be made, the connection to the source is closed."""
+    async with other_server(send_file) as url:
+        nowhere = service.get_blob_client("nowhere", "copy")
+        with refused(404, "ContainerNotFound"):
+            await nowhere.start_copy_from_url(url)
+        with refused(404, "ContainerNotFound"):
+            await nowhere.upload_blob_from_url(url)
+    assert azure._storage.service._sources._downloads == set()
+
+
 async def test_copy_that_goes_on_can_be_aborted(http: Http, invoices: ContainerClient) -> None:
     """While a copy goes on, nobody else writes the blob; an aborted one leaves it empty and says so."""
-
-    async def send_half(request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"content-length": "1000"})
-        await response.prepare(request)
-        await response.write(b"x" * 500)
-        await asyncio.Event().wait()
-        return response
-
     async with other_server(send_half) as url:
         copy = invoices.get_blob_client("copy")
         copy_id = str((await copy.start_copy_from_url(url))["copy_id"])
@@ -270,13 +286,19 @@ async def test_stopping_ends_what_is_being_copied(invoices: ContainerClient, azu
         await asyncio.Event().wait()
         return web.Response()
 
-    async with other_server(say_nothing) as url:
+    async with other_server(say_nothing) as url, other_server(send_half) as halting:
+        background = await invoices.get_blob_client("copy").start_copy_from_url(halting)
+        assert background["copy_status"] == "pending"
         waiting = asyncio.ensure_future(invoices.get_blob_client("put").upload_blob_from_url(url))
         await reached.wait()
         async with asyncio.timeout(5):
             await azure.stop()
         with pytest.raises(AzureError):
             await waiting
+    stored = azure._storage.account.containers["invoices"].blobs["copy"]
+    assert stored.copy is not None
+    assert stored.copy.status in {"aborted", "failed"}
+    assert azure._storage.service._sources._downloads == set()
 
 
 @pytest.mark.parametrize(
