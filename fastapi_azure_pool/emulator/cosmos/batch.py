@@ -35,6 +35,8 @@ _FAILED_DEPENDENCY = 424
 
 @dataclass(frozen=True, slots=True)
 class _Operation:
+    """What one operation is given: the item's name and a document, each empty where its type needs none."""
+
     name: str
     document: dict[str, Any]
     preconditions: Preconditions
@@ -50,14 +52,14 @@ class _Result:
     substatus: int = 0
     charge: str = WRITE_CHARGE
 
-    def dump(self, *, is_minimal: bool) -> bytes:
-        """Return it as JSON."""
+    def dump(self, *, has_body: bool) -> bytes:
+        """Return it as JSON, with the item or without."""
         members = [b'"statusCode":%d,"requestCharge":%s' % (self.status, self.charge.encode())]
         if self.substatus:
             members.append(b'"subStatusCode":%d' % self.substatus)
         if self.item is not None:
             members.append(b'"eTag":' + dump_json(self.item.etag))
-            if not is_minimal:
+            if has_body:
                 members.append(b'"resourceBody":' + self.item.body)
         return b"{%s}" % b",".join(members)
 
@@ -90,10 +92,18 @@ def run_batch(request: HttpRequest, container: Container) -> Response:
     else:
         transaction.commit()
     is_minimal = "return=minimal" in headers.get("prefer", "")
-    body = b"[%s]" % b",".join(result.dump(is_minimal=is_minimal) for result in results)
+    # a client that wants no item back from a write wants those that it reads
+    rows = [
+        result.dump(has_body=perform is _read or not is_minimal)
+        for result, (perform, _) in zip(results, operations, strict=True)
+    ]
     charge = f"{sum(float(result.charge) for result in results):.2f}"
     return cosmos_response(
-        request, body, status, charge=charge, headers=session_headers(container, transaction.partition)
+        request,
+        b"[%s]" % b",".join(rows),
+        status,
+        charge=charge,
+        headers=session_headers(container, transaction.partition),
     )
 
 
