@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _LONG_BITS = 64
 _LONG_SIGN = 1 << (_LONG_BITS - 1)
 _LONG_MASK = (1 << _LONG_BITS) - 1
+# More than a number can have, before its point or behind it.
+_MOST_DIGITS = 308
 
 
 def _number(name: str, signature: str, calculate: Callable[..., float]) -> Function:
@@ -50,9 +52,14 @@ def _logarithm(value: float, base: float | None = None) -> float:
     return math.log(value) if base is None else math.log(value, base)
 
 
-def _round(value: float) -> float:
+def _round(value: float, digits: float = 0) -> float:
     # away from zero at the midpoint, where Python's goes to the even neighbour
-    return math.copysign(math.floor(abs(value) + 0.5), value) if math.isfinite(value) else value
+    if abs(digits) > _MOST_DIGITS:
+        raise ValueError(digits)
+    scale = 10 ** abs(int(digits))
+    scaled = abs(value) * scale if digits >= 0 else abs(value) / scale
+    rounded = math.floor(scaled + 0.5)
+    return math.copysign(rounded / scale if digits >= 0 else rounded * scale, value)
 
 
 def _sign(value: float) -> float:
@@ -104,7 +111,7 @@ NUMBER_FUNCTIONS = by_name(
         _number("POWER", "nn", _power),
         _number("RADIANS", "n", math.radians),
         _number("RAND", "", _random),
-        _number("ROUND", "n", _round),
+        _number("ROUND", "n?i", _round),
         _number("SIGN", "n", _sign),
         _number("SIN", "n", math.sin),
         _number("SQRT", "n", math.sqrt),
