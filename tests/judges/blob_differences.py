@@ -75,6 +75,28 @@ BLOB_DIFFERENCES = (
         "the hash of a range needs a range",
         f"{_REST}/get-blob",
     ),
+    # Shared access signatures
+    Difference(
+        ("get without a signature", "list without a signature"),
+        "401 NoAuthenticationInformation",
+        "403 AuthorizationFailure",
+        "emulator",
+        "who shows nothing is asked to authenticate",
+        _CODES,
+    ),
+    Difference(
+        (
+            "get with an expired signature",
+            "get with a signature before its time",
+            "get with a forged signature",
+            "get with a widened signature",
+        ),
+        "403 AuthenticationFailed",
+        "403 AuthorizationFailure",
+        "emulator",
+        "a signature that is not valid authenticates nobody",
+        _CODES,
+    ),
     # Copies
     Difference(
         ("put a blob from an address",),
@@ -135,7 +157,13 @@ BLOB_DIFFERENCES = (
     ),
     # What an answer tells
     Difference(
-        ("get a blob", "get under any etag", "get if it is another", "get if modified since long ago"),
+        (
+            "get a blob",
+            "get under any etag",
+            "get if it is another",
+            "get if modified since long ago",
+            "get to read only",
+        ),
         "x-ms-blob-content-md5: absent",
         f"x-ms-blob-content-md5: {_MD5_OF_PLAIN}",
         "emulator",

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 import aiohttp
@@ -61,6 +61,16 @@ VARYING = (
 )
 """Elements of an answer's XML of which only that they are there is compared."""
 
+ALL = "all"
+NONE = "none"
+READ_ONLY = "read only"
+CONTAINERS_ONLY = "containers only"
+EXPIRED = "expired"
+NOT_YET = "not yet valid"
+FORGED = "forged"
+WIDENED = "widened"
+"""Shared access signatures of the account."""
+
 
 @dataclass(frozen=True)
 class Request:
@@ -73,6 +83,7 @@ class Request:
         query: The query's parameters; a container needs ``restype=container``.
         body: What is sent.
         headers: What stands in the request besides the version and the length.
+        token: Which shared access signature it has.
     """
 
     name: str
@@ -81,23 +92,18 @@ class Request:
     query: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
+    token: str = ALL
 
 
 async def outcomes(server: StorageServer) -> Outcomes:
     """Send a server every request, and return the answers by the requests' names."""
-    token = generate_account_sas(
-        server.account,
-        server.key,
-        ResourceTypes(service=True, container=True, object=True),
-        AccountSasPermissions(read=True, write=True, delete=True, list=True, add=True, create=True),
-        datetime.now(UTC) + timedelta(hours=1),
-    )
+    tokens = _tokens(server)
     found: Outcomes = {}
     async with aiohttp.ClientSession() as session:
         for request in REQUESTS:
-            source = f"{server.endpoint}/{CONTAINER}/plain?{token}"
+            source = f"{server.endpoint}/{CONTAINER}/plain?{tokens[ALL]}"
             headers = {name: value.replace("{plain}", source) for name, value in request.headers.items()}
-            url = _url(server, request.blob, request.query, token)
+            url = _url(server, request.blob, request.query, tokens[request.token])
             headers = {"x-ms-version": VERSION, **headers}
             try:
                 async with session.request(request.method, url, data=request.body, headers=headers) as response:
@@ -105,6 +111,27 @@ async def outcomes(server: StorageServer) -> Outcomes:
             except aiohttp.ClientResponseError:
                 found[request.name] = {"status": "no valid HTTP"}
     return found
+
+
+def _tokens(server: StorageServer) -> dict[str, str]:
+    everything = AccountSasPermissions(read=True, write=True, delete=True, list=True, add=True, create=True)
+    now, hour = datetime.now(UTC), timedelta(hours=1)
+
+    def token(permission: AccountSasPermissions = everything, start: datetime | None = None, **change: Any) -> str:
+        kinds = change.get("kinds", ResourceTypes(service=True, container=True, object=True))
+        expiry = change.get("expiry", now + hour)
+        return generate_account_sas(server.account, server.key, kinds, permission, expiry, start)
+
+    return {
+        ALL: token(),
+        NONE: "",
+        READ_ONLY: token(AccountSasPermissions(read=True)),
+        CONTAINERS_ONLY: token(kinds=ResourceTypes(container=True)),
+        EXPIRED: token(expiry=now - hour),
+        NOT_YET: token(start=now + hour, expiry=now + 2 * hour),
+        FORGED: re.sub("sig=[^&]*", "sig=Zm9yZ2Vk", token()),
+        WIDENED: token(AccountSasPermissions(read=True)).replace("sp=r", "sp=rwd"),
+    }
 
 
 def _url(server: StorageServer, blob: str, query: Mapping[str, str], token: str) -> yarl.URL:
@@ -285,6 +312,19 @@ REQUESTS = (
     Request("list at most one", "GET", query={**LISTING, "prefix": "folder/", "maxresults": "1"}),
     Request("list at most none", "GET", query={**LISTING, "maxresults": "0"}),
     Request("list at most some", "GET", query={**LISTING, "maxresults": "some"}),
+    # Shared access signatures
+    Request("get without a signature", "GET", "plain", token=NONE),
+    Request("list without a signature", "GET", query=LISTING, token=NONE),
+    Request("get to read only", "GET", "plain", token=READ_ONLY),
+    Request("put to read only", "PUT", "plain", body=b"x", headers=TEXT, token=READ_ONLY),
+    Request("delete to read only", "DELETE", "plain", token=READ_ONLY),
+    Request("list to read only", "GET", query=LISTING, token=READ_ONLY),
+    Request("get with a signature for containers", "GET", "plain", token=CONTAINERS_ONLY),
+    Request("properties of a container with a signature for containers", "GET", query=OF_CONTAINER, token=CONTAINERS_ONLY),
+    Request("get with an expired signature", "GET", "plain", token=EXPIRED),
+    Request("get with a signature before its time", "GET", "plain", token=NOT_YET),
+    Request("get with a forged signature", "GET", "plain", token=FORGED),
+    Request("get with a widened signature", "GET", "plain", token=WIDENED),
     Request("delete a blob", "DELETE", "plain"),
     Request("get a deleted blob", "GET", "plain"),
     Request("delete a container", "DELETE", query=OF_CONTAINER),

@@ -52,6 +52,14 @@ def test_the_page_shows_the_tables() -> None:
     assert PAGE.read_text(encoding="utf-8") == page()
 
 
+def test_each_operation_has_a_name_of_its_own() -> None:
+    """No request's answer hides another's, and no operation's outcome another's."""
+    requests = [request.name for request in blob_operations.REQUESTS]
+    operations = [*cosmos_operations.MANAGEMENT, *cosmos_operations.CHANGES, *cosmos_operations.READS]
+    for names in (requests, operations):
+        assert len(names) == len(set(names))
+
+
 SAME: Outcomes = {"read": {"status": "200", "etag": "1"}}
 
 
