@@ -37,7 +37,7 @@ class SharedCredential:
         scopes: What `prepare` asks tokens for.
 
     Raises:
-        TypeError: The credential, or the class that would make it, is a sync one, or is none at all.
+        TypeError: The credential, or the class that would make it, is a sync one, or is none at all; or ``scopes`` is one text.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class SharedCredential:
             check_async(credential, "credential")
         elif factory is None:
             raise TypeError("a SharedCredential needs a credential, or a factory that makes one")
-        self._scopes = tuple(scopes)
+        self._scopes = _several(scopes)
         self._keeper: TokenKeeper | None = TokenKeeper(credential, factory)
 
     @property
@@ -151,28 +151,39 @@ class ApplicationCredential(SharedCredential):
     """
 
     def __init__(self, *, scopes: Iterable[str] = ()) -> None:
-        self._scopes = tuple(scopes)
+        self._scopes = _several(scopes)
         self._keeper = None
+        self._borrow_count = 0
 
     def borrow(self, lender: SharedCredential) -> None:
-        """Use another's credential and tokens until `give_back`.
+        """Use another's credential and tokens until each client that has borrowed it gives it back.
 
         Raises:
             ValueError: It uses a third one's: its client is open in two applications.
         """
-        if self._keeper is not None:
+        keeper = lender.lend()
+        if self._keeper is not None and self._keeper is not keeper:
             raise ValueError(
                 "a managed client without authentication of its own is open already, with the credential of another"
                 " open_pools(): make one client for each"
             )
-        self._keeper = lender.lend()
+        self._keeper = keeper
+        self._borrow_count += 1
 
     def give_back(self) -> None:
-        """Be without a credential again."""
-        self._keeper = None
+        """Be without a credential again, when it has been given back as often as it was borrowed."""
+        self._borrow_count -= 1
+        if self._borrow_count == 0:
+            self._keeper = None
 
     async def close(self) -> None:
         """Leave the credential alone, which is the application's to close."""
+
+
+def _several(scopes: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(scopes, str):
+        raise TypeError(f"scopes must be a list of texts, not one text: write scopes=[{scopes!r}]")
+    return tuple(scopes)
 
 
 def client_credential(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -106,6 +107,24 @@ async def test_a_borrower_has_one_lender_at_a_time() -> None:
     borrower.give_back()
     borrower.borrow(second)
     assert (await borrower.get_token(SCOPE)).token == "second-1"
+
+
+async def test_clients_that_share_a_borrower_give_it_back_each() -> None:
+    """One ApplicationCredential of several clients is there until the last of them has given it back."""
+    lender, borrower = SharedCredential(credential=CountingCredential()), ApplicationCredential()
+    for _ in range(2):
+        borrower.borrow(lender)
+    borrower.give_back()
+    assert (await borrower.get_token(SCOPE)).token == "token-1"
+    borrower.give_back()
+    assert borrower.is_missing
+
+
+@pytest.mark.parametrize("kind", [ApplicationCredential, partial(SharedCredential, factory=CountingCredential)])
+def test_one_text_is_no_list_of_scopes(kind: Callable[..., object]) -> None:
+    """A scope in the place of a list of them would be taken for one scope for each letter; the error shows the list."""
+    with pytest.raises(TypeError, match=r"write scopes=\['https://cosmos\.azure\.com/\.default'\]"):
+        kind(scopes=SCOPE)
 
 
 def test_what_a_managed_client_authenticates_with() -> None:
