@@ -8,7 +8,18 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import checkout, cold_start, contention, end_to_end, idle, report, sending, sending_costs
+from . import (
+    checkout,
+    cold_start,
+    contention,
+    downloading,
+    emulator_start,
+    end_to_end,
+    idle,
+    report,
+    sending,
+    sending_costs,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -24,8 +35,10 @@ BENCHMARKS: dict[str, Any] = {
     "contention": contention.run,
     "idle": idle.run,
     "end-to-end": end_to_end.run,
+    "downloading": downloading.run,
     "sending": sending.run,
     "sending-costs": sending_costs.run,
+    "emulator-start": emulator_start.run,
 }
 DOCUMENTATION = Path(__file__).parents[2] / "docs"
 

@@ -8,11 +8,11 @@ import json
 import math
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, cast
 
 from .loops import run_on
+from .proc import cores_seconds, process_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +21,6 @@ WARM_UP_SECONDS = 0.2
 GRACE_SECONDS = 30.0
 """How long the answers to the last requests may take."""
 
-HAS_PROC = Path("/proc/stat").exists()
 _LENGTH = b"\r\ncontent-length: "
 
 
@@ -158,29 +157,6 @@ class Usage:
 def percentile(ordered: Sequence[float], part: float) -> float:
     """Give the smallest value that at least this part of the values do not exceed (nearest rank); nan without values."""
     return ordered[math.ceil(part * len(ordered)) - 1] if ordered else math.nan
-
-
-def process_seconds(process: int) -> float:
-    """Read the processor time of a process, its ended threads included; nan where the system has no /proc."""
-    if not HAS_PROC:
-        return math.nan
-    status = Path(f"/proc/{process}/stat").read_text()
-    # proc(5): utime and stime are fields 14 and 15; the second, in brackets, may hold blanks.
-    fields = status.rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def cores_seconds(cores: Sequence[int]) -> float:
-    """Read for how long some cores have been busy; nan where the system has no /proc."""
-    if not HAS_PROC:
-        return math.nan
-    ticks = 0
-    for line in Path("/proc/stat").read_text().splitlines():
-        name, *fields = line.split()
-        if name in {f"cpu{core}" for core in cores}:
-            # proc(5): user, nice, system, idle, iowait, irq, softirq, steal; interrupts, such as loopback's, are nobody's.
-            ticks += sum(map(int, (*fields[0:3], fields[7])))
-    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:

@@ -8,8 +8,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from .callers import Load
 from .delaying_proxy import DELAY_SECONDS
-from .load import cores_seconds, process_seconds
+from .proc import cores_seconds, process_seconds
 from .processes import Cores, ask, first_line, running
 
 if TYPE_CHECKING:
@@ -70,47 +71,6 @@ class Messaging:
         """Detach all links as idle ones, and give how many there were."""
         count: int = await ask(self.server, "detach")
         return count
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """What callers saw who sent as fast as they were answered.
-
-    Attributes:
-        messages: Confirmed ones.
-        seconds: For how long they were counted.
-        p50: Seconds that half of the sends did not exceed.
-        p99: Seconds that 99 % of the sends did not exceed.
-        processor_seconds: What the sending process used meanwhile.
-        strangers_seconds: Processor time that others took on the same cores; nan where it cannot be read.
-    """
-
-    messages: int
-    seconds: float
-    p50: float
-    p99: float
-    processor_seconds: float
-    strangers_seconds: float
-
-    @property
-    def per_second(self) -> float:
-        """Messages per second."""
-        return self.messages / self.seconds
-
-    @property
-    def processor_per_message(self) -> float:
-        """Seconds of processor time for one message."""
-        return self.processor_seconds / max(self.messages, 1)
-
-    @property
-    def utilisation(self) -> float:
-        """How much of one core the sending process used."""
-        return self.processor_seconds / self.seconds
-
-    @property
-    def is_disturbed(self) -> bool:
-        """Whether somebody else's work on the same cores took more than a tenth of one."""
-        return self.strangers_seconds > 0.1 * self.seconds
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ PACKAGES = (
     "azure-cosmos",
     "azure-eventhub",
     "azure-servicebus",
+    "azure-storage-blob",
     "azure-core",
     "aiohttp",
     "fastapi",

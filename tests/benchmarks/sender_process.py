@@ -9,11 +9,12 @@ import itertools
 import json
 import os
 import tracemalloc
-from pathlib import Path
-from time import perf_counter, process_time
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from .callers import keep_busy
 from .load import percentile
+from .proc import resident_bytes
 from .processes import answer
 from .senders import SENDERS
 
@@ -61,31 +62,9 @@ class SenderProcess:
             warm_up: Seconds before the counting.
             seconds: For how long to count.
         """
-        counts_from = perf_counter() + warm_up
-        ends_at = counts_from + seconds
-        latencies: list[float] = []
-        asyncio.get_running_loop().call_later(warm_up, lambda: used.append(process_time()))
-        asyncio.get_running_loop().call_later(warm_up + seconds, lambda: used.append(process_time()))
-        used: list[float] = []
-
-        async def call(caller: int) -> None:
-            for key in _keys(keys, caller):
-                started = perf_counter()
-                if started >= ends_at:
-                    return
-                await self._sender.send(BODY, key)
-                if counts_from <= (now := perf_counter()) < ends_at:
-                    latencies.append(now - started)
-
-        await asyncio.gather(*(call(caller) for caller in range(callers)))
-        latencies.sort()
-        return {
-            "messages": len(latencies),
-            "seconds": seconds,
-            "p50": percentile(latencies, 0.50),
-            "p99": percentile(latencies, 0.99),
-            "processor_seconds": used[1] - used[0],
-        }
+        return await keep_busy(
+            lambda caller: (self._sender.send(BODY, key) for key in _keys(keys, caller)), callers, warm_up, seconds
+        )
 
     async def burst(self, callers: int, times: int) -> dict[str, float]:
         """Open another one, have callers come all at once and send so many messages each, and close it again."""
@@ -203,8 +182,7 @@ def _keys(keys: str, caller: int) -> Iterable[str | None]:
 def _weight(*, is_traced: bool) -> float:
     if is_traced:
         return tracemalloc.get_traced_memory()[0]
-    # proc(5): the second field of statm is the resident set in pages.
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return resident_bytes()
 
 
 async def _serve(service: str, client: str, connection_string: str, options: dict[str, Any]) -> None:

@@ -14,7 +14,8 @@ from .messaging import SERVICES, messaging
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .messaging import Burst, Load, Messaging, Sending
+    from .callers import Load
+    from .messaging import Burst, Messaging, Sending
 
 CALLERS = 100
 BURST_TIMES = 5
@@ -219,7 +220,7 @@ def _tables(service: str, found: Found) -> Iterator[Table]:
                 f"{statistics.median(load.per_second for load in loads):,.0f}",
                 f"{statistics.median(load.p50 for load in loads) * 1000:.1f} ms",
                 f"{statistics.median(load.p99 for load in loads) * 1000:.1f} ms",
-                f"{statistics.median(load.processor_per_message for load in loads) * 1e6:,.0f} µs",
+                f"{statistics.median(load.processor_per_answer for load in loads) * 1e6:,.0f} µs",
                 f"{statistics.median(load.utilisation for load in loads):.0%}",
             )
             for work, loads in ((work, found.loads[name]) for name, work in WORKS.items())
