@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import FastAPI
 
 from example_app.background import running
+from example_app.confirming import Confirming
 from example_app.connections import connect
 from example_app.problems import install_problem_handlers
 from example_app.publishing import Publisher
@@ -37,12 +38,19 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
-        # Without its database the service does not start, and is not ready. Without the hub or the queue it is: orders are stored,
-        # and published when they are back. The worker stops first, while everything that it needs is still open.
+        # Without its database the service does not start, and is not ready. Without the others it is: orders are stored, and
+        # published, confirmed and invoiced when they are back. The worker stops first, while everything that it needs is open.
         async with (
             connect(settings) as clients,
-            open_pools(app, orders=clients.orders) as state,
-            open_pools(app, fail_fast=False, events=clients.events, confirmations=clients.confirmations),
+            open_pools(app, credential=clients.credential, orders=clients.orders) as state,
+            open_pools(
+                app,
+                fail_fast=False,
+                events=clients.events,
+                confirmations=clients.confirmations,
+                invoices=clients.invoices,
+                news=clients.news,
+            ),
             running(_works(settings, clients)),
         ):
             yield state
@@ -59,7 +67,8 @@ def _works(settings: Settings, clients: Clients) -> dict[str, Work]:
     if not settings.confirm_orders:
         return {}
     publisher = Publisher(clients.events, clients.confirmations)
+    confirming = Confirming(clients.orders, clients.invoices, clients.news)
     return {
-        "confirmation worker": ConfirmationWorker(clients.orders, clients.confirmations).run,
+        "confirmation worker": ConfirmationWorker(clients.confirmations, confirming).run,
         "sweep": Sweep(clients.orders, publisher, seconds=settings.sweep_seconds).run,
     }

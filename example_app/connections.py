@@ -7,14 +7,27 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fastapi_azure_pool import ManagedAzureEventhubProducer, ManagedAzureServiceBusSender, ManagedCosmos
+from fastapi_azure_pool import (
+    EventGridConfig,
+    EventGridTopicConfig,
+    ManagedAzureBlobStorage,
+    ManagedAzureEventhubProducer,
+    ManagedAzureServiceBusSender,
+    ManagedCosmos,
+    ManagedEventGridPublisher,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from azure.core.credentials_async import AsyncTokenCredential
+
     from example_app.settings import Settings
 
 PARTITION_KEY = "/customer_id"
+
+TOPIC = "order-news"
+"""What the service calls the Event Grid topic, and what the emulator's is called."""
 
 # By default the SDK tries a throttled request again for up to 30 s. Who calls this service rather hears within a few that it
 # should come back, and meanwhile the request holds no place in the pool.
@@ -32,11 +45,17 @@ class Clients:
         orders: The container of orders.
         events: The hub in which orders are announced.
         confirmations: The queue of orders to be confirmed.
+        invoices: The container of invoices.
+        news: The Event Grid topic in which confirmed orders are announced.
+        credential: What those authenticate with that have nothing of their own.
     """
 
     orders: ManagedCosmos
     events: ManagedAzureEventhubProducer
     confirmations: ManagedAzureServiceBusSender
+    invoices: ManagedAzureBlobStorage
+    news: ManagedEventGridPublisher
+    credential: AsyncTokenCredential | None = None
 
 
 @asynccontextmanager
@@ -54,25 +73,28 @@ async def connect(settings: Settings) -> AsyncIterator[Clients]:
 async def _connect_to_azure(settings: Settings) -> AsyncIterator[Clients]:
     from azure.identity.aio import DefaultAzureCredential  # noqa: PLC0415 - not needed on the emulator
 
-    # One for the three: each finds out by itself, by trying one after the other, where its tokens come from.
+    # One for all: each finds out by itself, by trying one after the other, where its tokens come from.
     async with DefaultAzureCredential() as credential:
         yield Clients(
             orders=ManagedCosmos(
                 str(settings.azure_cosmos_endpoint),
                 settings.azure_cosmos_database,
                 settings.azure_cosmos_container,
-                credential=credential,
                 client_options=_COSMOS_OPTIONS,
             ),
-            events=ManagedAzureEventhubProducer(
-                settings.azure_eventhub_namespace, settings.azure_eventhub_name, credential=credential
-            ),
+            events=ManagedAzureEventhubProducer(settings.azure_eventhub_namespace, settings.azure_eventhub_name),
             confirmations=ManagedAzureServiceBusSender(
                 settings.azure_servicebus_namespace,
                 settings.azure_servicebus_queue,
-                credential=credential,
                 client_options=_SERVICEBUS_OPTIONS,
             ),
+            invoices=ManagedAzureBlobStorage(
+                str(settings.azure_storage_blob_endpoint), settings.azure_storage_container
+            ),
+            news=ManagedEventGridPublisher(
+                EventGridConfig(EventGridTopicConfig(TOPIC, str(settings.azure_eventgrid_topic_endpoint)))
+            ),
+            credential=credential,
         )
 
 
@@ -85,6 +107,8 @@ async def _connect_to_emulator(settings: Settings) -> AsyncIterator[Clients]:
         await azure.create_cosmos_container(database, container, partition_key=PARTITION_KEY)
         await azure.create_eventhub(settings.azure_eventhub_name)
         await azure.create_queue(settings.azure_servicebus_queue)
+        await azure.create_blob_container(settings.azure_storage_container)
+        await azure.create_eventgrid_topic(TOPIC)
         sys.stdout.write(
             f"No AZURE_COSMOS_ENDPOINT: using the local emulator at {azure.cosmos_endpoint} (data is lost at exit)\n"
         )
@@ -105,5 +129,16 @@ async def _connect_to_emulator(settings: Settings) -> AsyncIterator[Clients]:
                 service_bus_queue_name=settings.azure_servicebus_queue,
                 connection_string=azure.servicebus_connection_string,
                 client_options=_SERVICEBUS_OPTIONS,
+            ),
+            invoices=ManagedAzureBlobStorage(
+                azure.blob_endpoint,
+                settings.azure_storage_container,
+                credential=azure.storage_key,
+                use_env_settings=False,
+            ),
+            news=ManagedEventGridPublisher(
+                EventGridConfig(EventGridTopicConfig(TOPIC, azure.eventgrid_endpoint(TOPIC))),
+                credential=azure.eventgrid_key,
+                use_env_settings=False,
             ),
         )

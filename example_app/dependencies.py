@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator  # noqa: TC003 - FastAPI evaluates the annotations of a dependency
 from typing import Annotated
 
 from azure.cosmos.aio import ContainerProxy
+from azure.storage.blob.aio import StorageStreamDownloader
 from fastapi import Depends, Header, Path, Query
 
+from example_app.invoices import name_of_invoice
 from example_app.models import ORDER_ID, CustomerId
 from example_app.paging import MAX_CONTINUATION_LENGTH
-from example_app.problems import no_such_order
+from example_app.problems import no_such_invoice, no_such_order
 from example_app.publishing import Publisher
 from fastapi_azure_pool import (
+    AzureBlobError,
+    ManagedAzureBlobStorage,
     ManagedAzureEventhubProducer,
     ManagedAzureServiceBusSender,
     ManagedCosmos,
@@ -50,6 +55,23 @@ async def find_order_id(
 
 RequestedOrder = Annotated[str, Depends(find_order_id)]
 """The id of the order that the path names."""
+
+
+async def open_invoice(
+    order_id: RequestedOrder, invoices: Annotated[ManagedAzureBlobStorage, Depends(managed("invoices"))]
+) -> AsyncIterator[StorageStreamDownloader[bytes]]:
+    """Give an order's invoice as a stream that is open until the response has been sent, or its client has gone."""
+    try:
+        async with invoices.get_blob_download_stream(name_of_invoice(order_id)) as stream:
+            yield stream
+    except AzureBlobError as error:
+        if error.error_code == "BlobNotFound":
+            raise no_such_invoice(order_id) from None
+        raise
+
+
+Invoice = Annotated[StorageStreamDownloader[bytes], Depends(open_invoice)]
+"""The invoice of the order that the path names."""
 
 Customer = Annotated[CustomerId, Query(description="Whose orders.", examples=["ada"])]
 

@@ -20,7 +20,7 @@ from azure.core import MatchConditions
 from azure.cosmos.exceptions import CosmosAccessConditionFailedError, CosmosResourceNotFoundError
 from pydantic import ValidationError
 
-from example_app.models import Order, OrderStatus
+from example_app.models import Order, OrderStatus, customer_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -50,6 +50,21 @@ class OverdueOrder:
 
     order: Order
     etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitedOrder:
+    """An order whose message is being worked off.
+
+    Attributes:
+        order: The order.
+        etag: The version that it had.
+        is_marked: Whether it still has its mark.
+    """
+
+    order: Order
+    etag: str
+    is_marked: bool
 
 
 def marked(order: Order) -> dict[str, Any]:
@@ -82,26 +97,36 @@ async def claim(orders: ContainerProxy, overdue: OverdueOrder, *, sweep_seconds:
     return await _change(orders, overdue.order.id, overdue.order.customer_id, [mark], overdue.etag)
 
 
-async def confirm_and_unmark(orders: ContainerProxy, order_id: str, customer_id: str) -> bool:
-    """Confirm an order that is still as it was placed, and take its mark away; once is as good as several times.
-
-    An order that was cancelled, paid or shipped in the meantime keeps that status.
-
-    Returns:
-        Whether it is done; False when the order was changed while this was at it, so that it is to be looked at again.
+async def read_awaited(orders: ContainerProxy, order_id: str) -> AwaitedOrder:
+    """Read an order for whose message somebody is about to work.
 
     Raises:
         CosmosResourceNotFoundError: There is no such order.
         pydantic.ValidationError: What is stored under this id is no order.
         AzureError: The database did not do it.
     """
-    item = await orders.read_item(order_id, partition_key=customer_id)
+    item = await orders.read_item(order_id, partition_key=customer_of(order_id))
+    return AwaitedOrder(Order.model_validate(item), item["_etag"], is_marked=MARK in item)
+
+
+async def confirm_and_unmark(orders: ContainerProxy, awaited: AwaitedOrder) -> bool:
+    """Confirm an order that is still as it was placed, and take its mark away; once is as good as several times.
+
+    An order that was cancelled, paid or shipped in the meantime keeps that status.
+
+    Returns:
+        Whether it is done; False when the order was changed since it was read, so that it is to be looked at again.
+
+    Raises:
+        AzureError: The database did not do it.
+    """
     changes: list[dict[str, Any]] = []
-    if Order.model_validate(item).status is OrderStatus.PLACED:
+    if awaited.order.status is OrderStatus.PLACED:
         changes.append({"op": "set", "path": "/status", "value": OrderStatus.CONFIRMED})
-    if MARK in item:
+    if awaited.is_marked:
         changes.append({"op": "remove", "path": f"/{MARK}"})
-    return not changes or await _change(orders, order_id, customer_id, changes, item["_etag"])
+    order = awaited.order
+    return not changes or await _change(orders, order.id, order.customer_id, changes, awaited.etag)
 
 
 async def _change(

@@ -13,6 +13,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from fastapi_azure_pool import AzureBlobError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -22,11 +24,11 @@ _logger = logging.getLogger(__name__)
 
 PROBLEM_JSON = "application/problem+json"
 INVALID = "The request is not valid."
-REFUSED = "The database did not accept the service's request."
-UNAVAILABLE = "The database cannot answer at the moment."
+REFUSED = "Azure did not accept the service's request."
+UNAVAILABLE = "Azure cannot answer at the moment."
 
-# What Cosmos DB answers while it is busy, moving or failing over, when the SDK has given up trying again ("HTTP status codes for
-# Azure Cosmos DB", REST reference).
+# What Cosmos DB and Blob Storage answer while they are busy, moving or failing over, when the SDK has given up trying again ("HTTP
+# status codes for Azure Cosmos DB" and "Blob Storage error codes", REST reference).
 _PASSING = frozenset({408, 410, 429, 449, 503})
 
 
@@ -66,6 +68,11 @@ def no_such_order(order_id: str) -> HTTPException:
     return HTTPException(404, f"There is no order {order_id}.")
 
 
+def no_such_invoice(order_id: str) -> HTTPException:
+    """Give the error of a request for an invoice that there is not, or not yet."""
+    return HTTPException(404, f"There is no invoice for order {order_id}. An order gets one when it is confirmed.")
+
+
 def install_problem_handlers(app: FastAPI) -> None:
     """Answer every error of a request, of the application and of Azure with a problem document."""
 
@@ -78,6 +85,11 @@ def install_problem_handlers(app: FastAPI) -> None:
         # Without the input: it need not be anything that JSON can say, such as NaN.
         errors = [{"loc": one["loc"], "msg": one["msg"], "type": one["type"]} for one in error.errors()]
         return problem(422, INVALID, errors=errors)
+
+    @app.exception_handler(AzureBlobError)
+    async def answer_blob_error(request: Request, error: AzureBlobError) -> ProblemResponse:
+        cause = error.__cause__
+        return await answer_azure_error(request, cause if isinstance(cause, AzureError) else AzureError(error.message))
 
     @app.exception_handler(AzureError)
     async def answer_azure_error(request: Request, error: AzureError) -> ProblemResponse:

@@ -14,14 +14,15 @@ if TYPE_CHECKING:
 HttpsUrl = Annotated[HttpUrl, UrlConstraints(allowed_schemes=["https"])]
 CosmosName = Annotated[str, Field(pattern=r"^[^/\\?#]{1,255}$")]
 NamespaceHost = Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?$")]
+ContainerName = Annotated[str, Field(pattern=r"^[a-z0-9](-?[a-z0-9]){2,62}$")]
 EntityName = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._/-]{0,258}[A-Za-z0-9])?$")]
 
 
 class Settings(BaseSettings):
     """The service's settings, each an environment variable of the same name in capitals; an empty one counts as not set.
 
-    The account and the two namespaces are set together, for Azure, or left out together, for the local emulator: orders that are
-    kept in one of them and announced in the other would be of no use to anybody.
+    What is in Azure is set together, or left out together, for the local emulator: orders that are kept in one of them and
+    announced in the other would be of no use to anybody.
 
     Attributes:
         port: The TCP port to listen on, 1 to 65535.
@@ -33,6 +34,11 @@ class Settings(BaseSettings):
         azure_eventhub_name: The hub in which orders are announced.
         azure_servicebus_namespace: The host of the Service Bus namespace; None for the local emulator.
         azure_servicebus_queue: The queue of orders to be confirmed.
+        azure_storage_blob_endpoint: The storage account's URL, such as "https://shop.blob.core.windows.net"; None for the local
+            emulator.
+        azure_storage_container: The container of invoices.
+        azure_eventgrid_topic_endpoint: The URL of the Event Grid topic in which confirmed orders are announced; None for the local
+            emulator.
         confirm_orders: Whether this process works off that queue, by default True; where requests and confirmations are to scale
             by themselves, some processes have it False.
         sweep_seconds: Seconds after which an order that was not published is published again, and between two looks for such
@@ -50,6 +56,9 @@ class Settings(BaseSettings):
     azure_eventhub_name: EntityName = "order-events"
     azure_servicebus_namespace: NamespaceHost | None = None
     azure_servicebus_queue: EntityName = "confirmations"
+    azure_storage_blob_endpoint: HttpsUrl | None = None
+    azure_storage_container: ContainerName = "invoices"
+    azure_eventgrid_topic_endpoint: HttpsUrl | None = None
     confirm_orders: bool = True
     sweep_seconds: float = Field(default=30.0, gt=0, le=3600)
 
@@ -59,12 +68,14 @@ class Settings(BaseSettings):
             "AZURE_COSMOS_ENDPOINT": self.azure_cosmos_endpoint,
             "AZURE_EVENTHUB_NAMESPACE": self.azure_eventhub_namespace,
             "AZURE_SERVICEBUS_NAMESPACE": self.azure_servicebus_namespace,
+            "AZURE_STORAGE_BLOB_ENDPOINT": self.azure_storage_blob_endpoint,
+            "AZURE_EVENTGRID_TOPIC_ENDPOINT": self.azure_eventgrid_topic_endpoint,
         }
         missing = [name for name, value in places.items() if value is None]
         if missing and len(missing) < len(places):
             given = " and ".join(name for name in places if name not in missing)
             raise ValueError(
-                f"{given} without {' and '.join(missing)}: set all three for Azure, or none of them for the local emulator"
+                f"{given} without {' and '.join(missing)}: set all {len(places)} for Azure, or none of them for the local emulator"
             )
         if missing and self.azure_eventhub_name == self.azure_servicebus_queue:
             raise ValueError(

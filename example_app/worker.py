@@ -16,7 +16,7 @@ from azure.core.exceptions import AzureError
 from azure.servicebus import ServiceBusReceiveMode
 from azure.servicebus.exceptions import MessageLockLostError
 
-from example_app.confirming import PoisonMessage, confirm
+from example_app.confirming import PoisonMessage
 from example_app.outages import Outage, wait
 from fastapi_azure_pool import PoolError
 
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from azure.servicebus import ServiceBusReceivedMessage
     from azure.servicebus.aio import ServiceBusReceiver
 
-    from fastapi_azure_pool import ManagedAzureServiceBusSender, ManagedCosmos
+    from example_app.confirming import Confirming
+    from fastapi_azure_pool import ManagedAzureServiceBusSender
 
 _logger = logging.getLogger(__name__)
 
@@ -43,8 +44,8 @@ _SECONDS_TO_WAIT = 0.5
 # A connection that died without a word looks like an empty queue: one that brought nothing for so long is opened anew.
 _SECONDS_WITHOUT_MESSAGES = 240.0
 
-# How long messages are held while the database is away. Giving one back counts as a delivery, and after ten, by default, the queue
-# takes it for poison; so they are kept, and their locks renewed, and given back only when it has become a long outage.
+# How long messages are held while what that takes is away. Giving one back counts as a delivery, and after ten, by default, the
+# queue takes it for poison; so they are kept, and their locks renewed, and given back only when it has become a long outage.
 _SECONDS_TO_HOLD = 300.0
 _LONGEST_PAUSE = 10.0
 
@@ -56,15 +57,15 @@ class ConfirmationWorker:
     """Works off the queue of orders to be confirmed.
 
     Args:
-        orders: Where the orders are.
         confirmations: The queue's client.
+        confirming: What is done with each message.
     """
 
-    def __init__(self, orders: ManagedCosmos, confirmations: ManagedAzureServiceBusSender) -> None:
-        self._orders = orders
+    def __init__(self, confirmations: ManagedAzureServiceBusSender, confirming: Confirming) -> None:
         self._confirmations = confirmations
+        self._confirming = confirming
         self._queue_outage = Outage("receiving orders to confirm")
-        self._database_outage = Outage("confirming orders", longest_pause=_LONGEST_PAUSE)
+        self._outage = Outage("confirming orders", longest_pause=_LONGEST_PAUSE)
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Work until the service is to stop, then give back what is not confirmed; while the queue is away, try again and again."""
@@ -103,7 +104,7 @@ class ConfirmationWorker:
     async def _confirm(
         self, receiver: ServiceBusReceiver, messages: Sequence[ServiceBusReceivedMessage], stopping: asyncio.Event
     ) -> None:
-        """Confirm the orders of these messages and settle each; hold messages while the database is away."""
+        """Confirm the orders of these messages and settle each; hold messages while what that takes is away."""
         loop = asyncio.get_running_loop()
         hold_until = loop.time() + _SECONDS_TO_HOLD
         lock_seconds = max(min(map(_locked_for, messages)), _SHORTEST_LOCK)
@@ -111,10 +112,10 @@ class ConfirmationWorker:
         while True:
             later = await self._attempt(receiver, held, seconds=min(_SECONDS_TO_CONFIRM, lock_seconds / 3))
             if not later:
-                self._database_outage.end()
+                self._outage.end()
                 return
             held = [message for message, _ in later]
-            pause = min(self._database_outage.note(later[0][1]), lock_seconds / 4)
+            pause = min(self._outage.note(later[0][1]), lock_seconds / 4)
             await wait(stopping, pause)
             if stopping.is_set() or loop.time() >= hold_until:
                 for message in held:
@@ -127,7 +128,7 @@ class ConfirmationWorker:
     ) -> list[tuple[ServiceBusReceivedMessage, Exception]]:
         """Confirm all at once and settle, one after the other, what is decided; give the rest, each with what stood in its way."""
         outcomes = await asyncio.gather(
-            *(confirm(self._orders, b"".join(message.body), seconds=seconds) for message in held),
+            *(self._confirming.confirm(b"".join(message.body), seconds=seconds) for message in held),
             return_exceptions=True,
         )
         later: list[tuple[ServiceBusReceivedMessage, Exception]] = []

@@ -9,17 +9,20 @@ from azure.cosmos.exceptions import (
     CosmosResourceNotFoundError,
 )
 from fastapi import APIRouter, HTTPException, Response
+from fastapi.responses import StreamingResponse
 
 from example_app.dependencies import (
     Continuation,
     Customer,
     IfMatch,
+    Invoice,
     Limit,
     Orders,
     OrdersClient,
     PlacedOrders,
     RequestedOrder,
 )
+from example_app.invoices import MEDIA_TYPE
 from example_app.models import NewOrder, Order, OrderChange, OrderPage, customer_of
 from example_app.outbox import marked
 from example_app.paging import MAX_TOKEN_KILOBYTES, unwrap, wrap
@@ -32,6 +35,11 @@ BAD_CONTINUATION = "The continuation is none that this list has given."
 CHANGED = "The order has changed. Read it again."
 UNCONDITIONAL = "Send the order's ETag in If-Match."
 NO_SUCH_ORDER = document(404, "There is no order ada-18bd04e5a3c1f2005e1f0a9c.", "There is no order with this id.")
+NO_SUCH_INVOICE = document(
+    404,
+    "There is no invoice for order ada-18bd04e5a3c1f2005e1f0a9c. An order gets one when it is confirmed.",
+    "There is no invoice for an order with this id, or not yet.",
+)
 
 router = APIRouter(prefix="/orders", tags=["orders"], responses={**COMMON_PROBLEMS, **POOL_RESPONSES})
 
@@ -57,6 +65,24 @@ async def read_order(order_id: RequestedOrder, orders: Orders, response: Respons
         raise no_such_order(order_id) from None
     response.headers["ETag"] = item["_etag"]
     return Order.model_validate(item)
+
+
+@router.get(
+    "/{order_id}/invoice",
+    summary="Read an order's invoice",
+    response_class=StreamingResponse,
+    responses={
+        200: {"content": {MEDIA_TYPE: {"schema": {"type": "string"}}}, "description": "The invoice."},
+        **NO_SUCH_INVOICE,
+    },
+)
+async def read_invoice(invoice: Invoice) -> StreamingResponse:
+    """Give the invoice of an order that is confirmed, as it comes from Blob Storage."""
+    return StreamingResponse(
+        invoice.chunks(),
+        media_type=MEDIA_TYPE,
+        headers={"Content-Length": str(invoice.size), "ETag": invoice.properties.etag},
+    )
 
 
 @router.get(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -66,13 +67,18 @@ async def azure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterato
         await azure.create_cosmos_container("shop", "orders", partition_key="/customer_id")
         await azure.create_eventhub("order-events")
         await azure.create_queue("confirmations", lock_seconds=LOCK_SECONDS)
+        await azure.create_blob_container("invoices")
+        await azure.create_eventgrid_topic("order-news")
         namespaces = dict.fromkeys(("AZURE_EVENTHUB_NAMESPACE", "AZURE_SERVICEBUS_NAMESPACE"), azure.amqp_authority)
         for name, value in (azure.environment | namespaces).items():
             monkeypatch.setenv(name, value)
         certificate = tmp_path / "certificate.pem"
         certificate.write_text(azure.certificate, encoding="ascii")
-        # The SDKs of Event Hubs and Service Bus verify certificates also on loopback.
+        # All but Cosmos DB's SDK verify certificates also on loopback.
         monkeypatch.setattr(certifi, "where", lambda: str(certificate))
+        monkeypatch.setattr(
+            "aiohttp.connector._SSL_CONTEXT_VERIFIED", ssl.create_default_context(cadata=azure.certificate)
+        )
         yield azure
 
 

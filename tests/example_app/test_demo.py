@@ -31,21 +31,25 @@ def _everything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CONFIRM_ORDERS")
 
 
-def test_readmes_three_curls_show_an_orders_way() -> None:
-    """The README's three curls place an order, read it (soon confirmed) and show the pools; Ctrl-C ends the service in silence."""
-    place, read, pools = curls_of_the_readme()
+def test_readmes_curls_show_an_orders_way() -> None:
+    """The README's curls place an order, read it (soon confirmed), its invoice and the pools; Ctrl-C ends it in silence."""
+    place, read, invoice, pools = curls_of_the_readme()
     with running_service() as (service, url), httpx2.Client(base_url=url) as client:
         placed = client.post(place["path"], content=place["data"], headers=place["headers"])
         order = placed.json()
         assert (placed.status_code, order["total"]) == (201, 2500)
         assert re.fullmatch(r"/orders/ada-[0-9a-f]{24}", read["path"])
         assert confirmed(client, order["id"]) == order | {"status": "confirmed"}
+        assert re.fullmatch(r"/orders/ada-[0-9a-f]{24}/invoice", invoice["path"])
+        assert client.get(f"/orders/{order['id']}/invoice").text.startswith(f"Invoice for order {order['id']}\n")
         health = client.get(pools["path"]).json()
         assert (health["status"], health["process_id"]) == ("pass", service.pid)
         assert {name: pool["totals"]["opened"] for name, pool in health["pools"].items()} == {
             "orders": 1,
             "events": 1,
             "confirmations": 1,
+            "invoices": 1,
+            "news": 1,
         }
         client.close()
         service.send_signal(signal.SIGINT)

@@ -38,7 +38,13 @@ def process(azure: Emulator, certificate: Path) -> Iterator[subprocess.Popen[byt
     """Run the service, with its worker, as a process of its own; it is killed at the end at the latest."""
     with subprocess.Popen(
         [sys.executable, "-c", SCRIPT, str(certificate)],
-        env=os.environ | {"CONFIRM_ORDERS": "true", "PORT": str(free_port())},
+        env=os.environ
+        | {
+            "CONFIRM_ORDERS": "true",
+            "PORT": str(free_port()),
+            "SSL_CERT_FILE": str(certificate),
+            "SWEEP_SECONDS": "3600",  # The message alone is to bring the order back, however slow the machine is.
+        },
         stdout=subprocess.DEVNULL,
     ) as service:
         try:

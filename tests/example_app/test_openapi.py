@@ -12,7 +12,13 @@ from example_app.models import NewOrder, Order, OrderChange
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-ROUTES = {("/orders", "post"), ("/orders", "get"), ("/orders/{order_id}", "get"), ("/orders/{order_id}", "patch")}
+ROUTES = {
+    ("/orders", "post"),
+    ("/orders", "get"),
+    ("/orders/{order_id}", "get"),
+    ("/orders/{order_id}", "patch"),
+    ("/orders/{order_id}/invoice", "get"),
+}
 
 
 @pytest.fixture
@@ -22,7 +28,7 @@ def document() -> dict[str, Any]:
 
 
 def test_every_route_is_documented(document: dict[str, Any]) -> None:
-    """There are the four routes of orders and the four of health, each with a summary."""
+    """There are the five routes of orders and the four of health, each with a summary."""
     health = {(f"/health/{path}", "get") for path in ("live", "ready", "pools", "pools/{name}")}
     operations = {
         (path, method): operation
@@ -40,6 +46,7 @@ def test_every_route_is_documented(document: dict[str, Any]) -> None:
         ("/orders", "get", ["200", "400", "422", "502", "503"]),
         ("/orders/{order_id}", "get", ["200", "404", "422", "502", "503"]),
         ("/orders/{order_id}", "patch", ["200", "404", "412", "422", "428", "502", "503"]),
+        ("/orders/{order_id}/invoice", "get", ["200", "404", "422", "502", "503"]),
     ],
 )
 def test_every_answer_is_documented_with_an_example(

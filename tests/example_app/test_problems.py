@@ -22,12 +22,12 @@ PROBLEM = "application/problem+json"
 UNAVAILABLE = {
     "title": "Service Unavailable",
     "status": 503,
-    "detail": "The database cannot answer at the moment.",
+    "detail": "Azure cannot answer at the moment.",
 }
 REFUSED = {
     "title": "Bad Gateway",
     "status": 502,
-    "detail": "The database did not accept the service's request.",
+    "detail": "Azure did not accept the service's request.",
 }
 LINES = '[{"sku": "pot", "quantity": 1, "unit_price": 1}]'
 

@@ -106,7 +106,7 @@ async def test_lost_hub_and_queue_take_nothing_out_of_rotation(
         async def is_told() -> bool:
             pools = (await remote_shop.get("/health/pools")).json()
             statuses = {name: pool["status"] for name, pool in pools["pools"].items()} | {"all": pools["status"]}
-            return statuses == {"orders": "pass", "events": "fail", "confirmations": "fail", "all": "warn"}
+            return {name for name, status in statuses.items() if status != "pass"} == {"events", "confirmations", "all"}
 
         await holds(is_told)
         ready = await remote_shop.get("/health/ready")

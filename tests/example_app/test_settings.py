@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from example_app.settings import Settings, explain
 
-ALL_OR_NONE = "set all three for Azure, or none of them for the local emulator"
+ALL_OR_NONE = "set all 5 for Azure, or none of them for the local emulator"
 ON_THE_EMULATOR = "on the local emulator, which keeps hubs and queues in one namespace"
 
 
@@ -23,6 +23,9 @@ def test_nothing_set_means_port_8000_and_the_emulator(monkeypatch: pytest.Monkey
         "azure_eventhub_name": "order-events",
         "azure_servicebus_namespace": None,
         "azure_servicebus_queue": "confirmations",
+        "azure_storage_blob_endpoint": None,
+        "azure_storage_container": "invoices",
+        "azure_eventgrid_topic_endpoint": None,
         "confirm_orders": True,
         "sweep_seconds": 30.0,
     }
@@ -38,6 +41,9 @@ def test_every_setting_is_an_environment_variable(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("AZURE_EVENTHUB_NAME", "sales")
     monkeypatch.setenv("AZURE_SERVICEBUS_NAMESPACE", "tea.servicebus.windows.net")
     monkeypatch.setenv("AZURE_SERVICEBUS_QUEUE", "sales")
+    monkeypatch.setenv("AZURE_STORAGE_BLOB_ENDPOINT", "https://tea.blob.core.windows.net")
+    monkeypatch.setenv("AZURE_STORAGE_CONTAINER", "tea-invoices")
+    monkeypatch.setenv("AZURE_EVENTGRID_TOPIC_ENDPOINT", "https://tea.westeurope-1.eventgrid.azure.net/api/events")
     monkeypatch.setenv("CONFIRM_ORDERS", "no")
     monkeypatch.setenv("SWEEP_SECONDS", "0.5")
     settings = Settings()
@@ -52,6 +58,10 @@ def test_every_setting_is_an_environment_variable(monkeypatch: pytest.MonkeyPatc
         "tea.servicebus.windows.net",
         "sales",
     )
+    assert str(settings.azure_storage_blob_endpoint) == "https://tea.blob.core.windows.net/"
+    assert settings.azure_storage_container == "tea-invoices"
+    topic = settings.azure_eventgrid_topic_endpoint
+    assert str(topic) == "https://tea.westeurope-1.eventgrid.azure.net/api/events"
     assert (settings.confirm_orders, settings.sweep_seconds) == (False, 0.5)
 
 
@@ -70,6 +80,11 @@ def test_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> No
         ("PORT", "http", "PORT: Input should be a valid integer, unable to parse string as an integer"),
         ("AZURE_COSMOS_ENDPOINT", "http://127.0.0.1:8081", "AZURE_COSMOS_ENDPOINT: URL scheme should be 'https'"),
         ("AZURE_COSMOS_CONTAINER", "a/b", r"AZURE_COSMOS_CONTAINER: String should match pattern '^[^/\\?#]{1,255}$'"),
+        (
+            "AZURE_STORAGE_CONTAINER",
+            "Invoices",
+            "AZURE_STORAGE_CONTAINER: String should match pattern '^[a-z0-9](-?[a-z0-9]){2,62}$'",
+        ),
         ("SWEEP_SECONDS", "0", "SWEEP_SECONDS: Input should be greater than 0"),
         (
             "AZURE_SERVICEBUS_NAMESPACE",
@@ -93,11 +108,17 @@ def test_wrong_setting_is_named_with_its_bound(
     [
         (
             {"AZURE_COSMOS_ENDPOINT": "https://shop.documents.azure.com"},
-            f"AZURE_COSMOS_ENDPOINT without AZURE_EVENTHUB_NAMESPACE and AZURE_SERVICEBUS_NAMESPACE: {ALL_OR_NONE}",
+            (
+                "AZURE_COSMOS_ENDPOINT without AZURE_EVENTHUB_NAMESPACE and AZURE_SERVICEBUS_NAMESPACE and"
+                f" AZURE_STORAGE_BLOB_ENDPOINT and AZURE_EVENTGRID_TOPIC_ENDPOINT: {ALL_OR_NONE}"
+            ),
         ),
         (
             {"AZURE_EVENTHUB_NAMESPACE": "shop.servicebus.windows.net", "AZURE_SERVICEBUS_NAMESPACE": "shop"},
-            f"AZURE_EVENTHUB_NAMESPACE and AZURE_SERVICEBUS_NAMESPACE without AZURE_COSMOS_ENDPOINT: {ALL_OR_NONE}",
+            (
+                "AZURE_EVENTHUB_NAMESPACE and AZURE_SERVICEBUS_NAMESPACE without AZURE_COSMOS_ENDPOINT and"
+                f" AZURE_STORAGE_BLOB_ENDPOINT and AZURE_EVENTGRID_TOPIC_ENDPOINT: {ALL_OR_NONE}"
+            ),
         ),
         (
             {"AZURE_EVENTHUB_NAME": "orders", "AZURE_SERVICEBUS_QUEUE": "orders"},

@@ -10,7 +10,7 @@ import pytest
 
 from example_app import worker
 from example_app.app import create_app
-from example_app.confirming import confirm
+from example_app.confirming import Confirming
 from fastapi_azure_pool import ManagedAzureServiceBusSender
 from tests.example_app.watching import HUB, QUEUE, happens, place, reaches, states, status_of, stored
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     import httpx2
     from fastapi import FastAPI
 
-    from fastapi_azure_pool import ManagedCosmos
     from fastapi_azure_pool.emulator import Emulator
 
     Serve = Callable[[], AbstractAsyncContextManager[httpx2.AsyncClient]]
@@ -225,15 +224,16 @@ async def test_surprise_ends_no_worker(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """A mistake of ours in confirming is told in the log, with its place; the message comes again after its lock."""
+    confirm = Confirming.confirm
     calls: list[bytes] = []
 
-    async def surprise(orders: ManagedCosmos, body: bytes, *, seconds: float) -> None:
+    async def surprise(confirming: Confirming, body: bytes, *, seconds: float) -> None:
         calls.append(body)
         if len(calls) == 1:
             raise LookupError("a mistake")
-        await confirm(orders, body, seconds=seconds)
+        await confirm(confirming, body, seconds=seconds)
 
-    monkeypatch.setattr(worker, "confirm", surprise)
+    monkeypatch.setattr(Confirming, "confirm", surprise)
     await reaches(remote_shop, await place(remote_shop, new_order), "confirmed", seconds=40)
     await happens(lambda: not azure.queue_messages(QUEUE))
     assert "LookupError: a mistake" in caplog.text
@@ -244,15 +244,16 @@ async def test_lock_that_ran_out_is_the_next_ones_business(
     azure: Emulator, remote_shop: httpx2.AsyncClient, new_order: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A message whose lock ran out before it was completed comes again and is completed then; no receiver is replaced for it."""
+    confirm = Confirming.confirm
     calls: list[bytes] = []
 
-    async def slow(orders: ManagedCosmos, body: bytes, *, seconds: float) -> None:
-        await confirm(orders, body, seconds=seconds)
+    async def slow(confirming: Confirming, body: bytes, *, seconds: float) -> None:
+        await confirm(confirming, body, seconds=seconds)
         calls.append(body)
         if len(calls) == 1:
             await happens(lambda: states(azure) == [("active", 1)])
 
-    monkeypatch.setattr(worker, "confirm", slow)
+    monkeypatch.setattr(Confirming, "confirm", slow)
     attached = azure.amqp_requests.count("ATTACH", QUEUE)
     await place(remote_shop, new_order)
     await happens(lambda: len(calls) == 2 and not azure.queue_messages(QUEUE))
@@ -280,7 +281,7 @@ def no_receiver() -> Any:
 
 @pytest.mark.parametrize("get_receiver", [no_receiver, ClosedReceiver])
 async def test_worker_waits_longer_after_each_failure(
-    app: FastAPI, monkeypatch: pytest.MonkeyPatch, get_receiver: Callable[[], Any]
+    monkeypatch: pytest.MonkeyPatch, get_receiver: Callable[[], Any]
 ) -> None:
     """While no receiver can be opened, or none stays open, the pauses double from about half a second up to half a minute."""
     stopping = asyncio.Event()
@@ -297,7 +298,8 @@ async def test_worker_waits_longer_after_each_failure(
 
     monkeypatch.setattr(worker, "wait", wait)
     confirmations: Any = Away()
+    confirming: Any = None  # Nothing comes that could be confirmed.
     async with asyncio.timeout(20):
-        await worker.ConfirmationWorker(app.state.azure_pools["orders"], confirmations).run(stopping)
+        await worker.ConfirmationWorker(confirmations, confirming).run(stopping)
     bounds = [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
     assert all(most / 2 <= pause <= most for pause, most in zip(pauses, bounds, strict=True))
