@@ -13,7 +13,7 @@ from aio_azure_clients_toolbox import (  # type: ignore[import-untyped]  # the p
 )
 from azure.storage.blob.aio import BlobServiceClient
 
-from fastapi_azure_pool.clients.blob import ManagedAzureBlobStorage
+from fastapi_azure_pool import ManagedAzureBlobStorage
 
 from .callers import keep_busy
 from .processes import answer
@@ -71,7 +71,8 @@ class Managed(Downloader):
         await self._client.open()
 
     async def download(self, name: str) -> bytes:
-        return await self._client.download_blob(name)
+        content: bytes = await self._client.download_blob(name)
+        return content
 
 
 class Pooled(Managed):

@@ -62,5 +62,4 @@ async def _start() -> None:
 
 
 if __name__ == "__main__":
-
     asyncio.run(_start())
