@@ -6,6 +6,7 @@ Where the items are Microsoft's, so are the results ("Query language reference i
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import pytest
@@ -212,6 +213,7 @@ def test_groups(query: str, expected: list[Any]) -> None:
         ([1, "a", None, True], {"count": 4, "max": "a", "min": None}),
         ([1, [2]], {"count": 2}),
         ([True, False], {"count": 2, "max": True, "min": False}),
+        ([10**400, 1.5], {"avg": math.inf, "count": 2, "max": 10**400, "min": 1.5, "sum": math.inf}),
         ([1.5, 2**62, 2**62], {"avg": (2.0**63 + 1.5) / 3, "count": 3, "max": 2**62, "min": 1.5, "sum": 2.0**63}),
     ],
 )

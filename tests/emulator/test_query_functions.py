@@ -441,7 +441,13 @@ def test_wrong_calls_are_refused(call: str, wanted: str) -> None:
 
 
 any_value = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4) | st.just(UNDEFINED),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.just(10**400)
+    | st.floats()
+    | st.text(max_size=4)
+    | st.just(UNDEFINED),
     lambda inner: (
         st.lists(inner.filter(lambda value: value is not UNDEFINED), max_size=3)
         | st.dictionaries(st.text(max_size=2), inner.filter(lambda value: value is not UNDEFINED), max_size=3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import pytest
@@ -249,6 +250,17 @@ def test_operators(expression: str, expected: object) -> None:
     result = value_of(expression)
     assert result == expected
     assert type(result) is type(expected)
+
+
+@pytest.mark.parametrize("operator", ["+", "-", "*", "/", "%", "&", "|", "^", "<<", ">>", ">>>", "=", "<", "||"])
+def test_operators_take_any_number(operator: str) -> None:
+    """No number is too great for an operator, whole or not, infinite or none at all."""
+    numbers = [10**400, -(10**400), 1e308, math.inf, -math.inf, math.nan, 0, -0.0, 2**64]
+    for left in numbers:
+        value_of("~@l", l=left)
+        for right in numbers:
+            result = value_of(f"@l {operator} @r", l=left, r=right)
+            assert result is UNDEFINED or isinstance(result, (bool, int, float))
 
 
 def test_parameters_stand_for_any_value() -> None:

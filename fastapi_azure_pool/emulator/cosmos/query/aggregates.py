@@ -54,7 +54,7 @@ class _Sum:
         if value is UNDEFINED:
             return
         if is_number(value):
-            self._sum += value
+            self._sum += as_number(value)
             self._count += 1
         else:
             # one text among the numbers, and the whole is undefined

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 from fastapi_azure_pool.emulator.cosmos.partitioning import UNDEFINED
-from fastapi_azure_pool.emulator.cosmos.query.values import are_equal, as_number, compare, is_number
+from fastapi_azure_pool.emulator.cosmos.query.values import are_equal, as_number, compare, is_finite, is_number
 
 Parameters = Mapping[str, Any]
 # The values of a query's sources, the item itself first.
@@ -195,12 +195,12 @@ def _divide(left: float, right: float) -> float:
 
 
 def _modulo(left: float, right: float) -> float:
-    return math.fmod(left, right) if right and math.isfinite(left) else math.nan
+    return math.fmod(left, right) if right and is_finite(left) else math.nan
 
 
 def _to_int32(value: float) -> int:
     """Return a number as the bitwise operators of JavaScript, and so of Azure, take it: an integer of 32 bits."""
-    return _signed(int(value)) if math.isfinite(value) else 0
+    return _signed(int(value)) if is_finite(value) else 0
 
 
 def _signed(bits: int) -> int:

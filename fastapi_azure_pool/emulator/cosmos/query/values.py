@@ -29,6 +29,11 @@ def is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
+def is_finite(value: Any) -> TypeGuard[int | float]:
+    """Say whether a value is a number, and neither infinite nor NaN; an integer may be greater than any float."""
+    return is_number(value) and (isinstance(value, int) or math.isfinite(value))
+
+
 def as_number(value: float) -> int | float:
     """Return the result of a calculation as the service writes it: 4 rather than 4.0, and no integer beyond 64 bits."""
     if isinstance(value, int):

@@ -5,14 +5,13 @@ A function whose argument has another type is undefined; with another number of 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from fastapi_azure_pool.emulator.cosmos.partitioning import UNDEFINED
 from fastapi_azure_pool.emulator.cosmos.query.refusals import semantic_error
-from fastapi_azure_pool.emulator.cosmos.query.values import is_number
+from fastapi_azure_pool.emulator.cosmos.query.values import is_finite
 
 _Check = Callable[[Any], bool]
 
@@ -29,13 +28,9 @@ def _is(kind: type) -> _Check:
     return lambda value: isinstance(value, kind)
 
 
-def _is_finite(value: Any) -> bool:
-    return is_number(value) and math.isfinite(value)
-
-
 def is_integer(value: Any) -> bool:
     """Say whether a value is a number that an integer of 64 bits holds, 5.0 included."""
-    return _is_finite(value) and value == int(value) and -(2**63) <= value < 2**63
+    return is_finite(value) and value == int(value) and -(2**63) <= value < 2**63
 
 
 # One letter for each type in a signature.
@@ -44,7 +39,7 @@ _CHECKS: dict[str, _Check] = {
     "b": _is(bool),
     "d": _is_defined,
     "i": is_integer,
-    "n": _is_finite,
+    "n": is_finite,
     "o": _is(dict),
     "s": _is(str),
     "x": _is_any,

@@ -5,12 +5,11 @@ Source: "Type checking functions" in the query language reference of Azure Cosmo
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from fastapi_azure_pool.emulator.cosmos.partitioning import UNDEFINED
 from fastapi_azure_pool.emulator.cosmos.query.functions.signature import by_name, function, is_integer
-from fastapi_azure_pool.emulator.cosmos.query.values import is_number
+from fastapi_azure_pool.emulator.cosmos.query.values import is_finite, is_number
 
 
 def _is_primitive(value: Any) -> bool:
@@ -27,7 +26,7 @@ TYPE_FUNCTIONS = by_name(
         function("IS_ARRAY", "x", lambda value: isinstance(value, list)),
         function("IS_BOOL", "x", lambda value: isinstance(value, bool)),
         function("IS_DEFINED", "x", lambda value: value is not UNDEFINED),
-        function("IS_FINITE_NUMBER", "x", lambda value: is_number(value) and math.isfinite(value)),
+        function("IS_FINITE_NUMBER", "x", is_finite),
         function("IS_INTEGER", "x", is_integer),
         function("IS_NULL", "x", lambda value: value is None),
         function("IS_NUMBER", "x", is_number),
