@@ -38,6 +38,16 @@ _TIERS = frozenset({"Hot", "Cool", "Cold", "Archive"})
 ENCRYPTED = {"x-ms-request-server-encrypted": "true"}
 
 
+def check_blob_name(name: str) -> None:
+    """Return if a blob may have this name.
+
+    Raises:
+        BlobError: It is too long, or not UTF-8.
+    """
+    if len(name) > _MAX_NAME or any("\ud800" <= character <= "\udfff" for character in name):
+        raise BlobError(400, "InvalidUri", "The requested URI does not represent any resource on the server.")
+
+
 def find_blob(account: Account, request: BlobRequest) -> tuple[Container, Blob]:
     """Return the blob that a request is about, and its container.
 
@@ -75,10 +85,8 @@ def prepare_write(account: Account, request: BlobRequest, *, to_create: str = "c
         BlobError: It must not be written.
     """
     container = find_container(account, request)
-    name = request.blob
-    if len(name) > _MAX_NAME or any("\ud800" <= character <= "\udfff" for character in name):
-        raise BlobError(400, "InvalidUri", "The requested URI does not represent any resource on the server.")
-    blob = container.blobs.get(name)
+    check_blob_name(request.blob)
+    blob = container.blobs.get(request.blob)
     request.grant.require("w" if blob is not None else to_create)
     check_conditions(request.headers, None if blob is None else blob.version)
     if blob is not None:

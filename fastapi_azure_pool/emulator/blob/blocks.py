@@ -8,7 +8,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from fastapi_azure_pool.emulator.blob.account import BLOCK_BLOB, CommittedBlock
-from fastapi_azure_pool.emulator.blob.blobs import ENCRYPTED, make_blob, prepare_write, sent_settings
+from fastapi_azure_pool.emulator.blob.blobs import ENCRYPTED, check_blob_name, make_blob, prepare_write, sent_settings
 from fastapi_azure_pool.emulator.blob.conditions import check_conditions
 from fastapi_azure_pool.emulator.blob.containers import find_container
 from fastapi_azure_pool.emulator.blob.content import Content, Space
@@ -47,6 +47,7 @@ def put_block(account: Account, request: BlobRequest) -> Response:
     container = find_container(account, request)
     if not request.content.size:
         raise invalid_header("Content-Length", "0")
+    check_blob_name(request.blob)
     _refuse_other_types(container.blobs.get(request.blob))
     request.check_md5()
     staged = container.staged.get(request.blob, {})

@@ -15,7 +15,7 @@ from azure.core.rest import HttpRequest
 from azure.identity.aio import ManagedIdentityCredential
 from azure.storage.blob._shared.authentication import SharedKeyCredentialPolicy, _storage_header_sort
 from azure.storage.blob.aio import BlobServiceClient
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastapi_azure_pool.emulator import Emulator
@@ -180,6 +180,7 @@ _WORD = st.text("abcXYZ019_-.", min_size=1, max_size=8)
 _NAME = st.text("abcxyz019_-", min_size=1, max_size=8)
 
 
+@settings(max_examples=50, deadline=None)
 @given(
     st.sampled_from(["GET", "PUT", "DELETE"]),
     st.lists(_WORD, min_size=1, max_size=3),
@@ -213,6 +214,7 @@ def test_signature_is_the_one_that_the_sdk_makes(
             authorization.grant(BlobRequest(changed), need)
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.text("abz019_-.'!~", min_size=1, max_size=6), unique=True, max_size=8))
 def test_header_names_are_in_the_sdks_order(names: list[str]) -> None:
     """The order in which Azure's clients sign headers is that of the SDK."""

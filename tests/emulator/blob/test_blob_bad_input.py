@@ -45,12 +45,19 @@ async def test_malformed_block_list_is_refused(http: Http, body: bytes) -> None:
     assert await http.send("PUT", "/invoices/1", "comp=blocklist", body=body) == (400, "InvalidXmlDocument")
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.binary(max_size=60) | st.text("<>/&;'\"!?[]BlockListLatest ", max_size=60).map(str.encode))
 def test_any_document_is_read_or_refused(body: bytes) -> None:
     """Whatever bytes come as a document, they are read or refused with 400."""
     for document in (body, b"<BlockList>" + body + b"</BlockList>"):
         with contextlib.suppress(BlobError):
             assert all(element.name for element in read_document(document, "BlockList"))
+
+
+async def test_block_of_a_blob_without_a_proper_name_is_refused(http: Http) -> None:
+    """A block is not kept for a blob that could never be made."""
+    query = "comp=block&blockid=YQ=="
+    assert await http.send("PUT", "/invoices/%FF", query, body=b"x") == (400, "InvalidUri")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import random
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastapi_azure_pool.emulator.blob import content as module
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fastapi_azure_pool.emulator import Emulator
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(st.binary(max_size=9), st.booleans()), max_size=8), st.integers(0, 80), st.integers(0, 80))
 def test_parts_are_slices(pieces: list[tuple[bytes, bool]], start: int, length: int) -> None:
     """However content is put together from memory and files, any part of it is the slice of the bytes that it stands for."""

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 import pytest
 from azure.core import MatchConditions
 from azure.storage.blob import ContentSettings
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from uvicorn.config import HTTP_PROTOCOLS
 
+from fastapi_azure_pool.emulator import Emulator
 from fastapi_azure_pool.emulator.blob.errors import BlobError
 from fastapi_azure_pool.emulator.blob.ranges import requested_range
-from tests.emulator.blob.blob_sdk import Http, refused
+from tests.emulator.blob.blob_sdk import Http, connect, refused
 
 if TYPE_CHECKING:
     from azure.storage.blob.aio import ContainerClient
@@ -75,6 +77,7 @@ async def test_range_that_cannot_be_is_refused(
     assert answer.headers.get("content-range") == ("bytes */100" if answer.status == 416 else None)
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.integers(0, 50), st.integers(0, 60), st.integers(0, 60) | st.none())
 def test_range_is_what_http_says_it_is(size: int, first: int, last: int | None) -> None:
     """For every range of every size: the part is the slice that it names, or it is refused because nothing is in it."""
@@ -167,6 +170,20 @@ async def test_properties_tell_what_was_uploaded(invoices: ContainerClient) -> N
         assert (properties.size, properties.blob_type) == (3, "BlockBlob")
         assert properties.creation_time is not None
         assert properties.lease.status == "unlocked"
+
+
+@pytest.mark.parametrize("protocol", ["h11_impl:H11Protocol", "httptools_impl:HttpToolsProtocol"])
+async def test_metadata_keeps_its_spelling(monkeypatch: pytest.MonkeyPatch, protocol: str) -> None:
+    """Names of metadata come back as they were written, whichever of uvicorn's two parsers is installed."""
+    monkeypatch.setitem(HTTP_PROTOCOLS, "auto", f"uvicorn.protocols.http.{protocol}")
+    async with Emulator() as azure, connect(azure) as service:
+        await azure.create_blob_container("invoices")
+        for metadata in ({"OrderId": "1", "b": "2"}, {"orderid": "3"}):
+            blob = await service.get_container_client("invoices").upload_blob(
+                "1", b"one", metadata=metadata, overwrite=True
+            )
+            assert (await blob.get_blob_properties()).metadata == metadata
+            assert dict(azure.blobs("invoices")[0].metadata) == metadata
 
 
 async def test_properties_and_metadata_are_replaced(invoices: ContainerClient) -> None:
