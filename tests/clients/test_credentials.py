@@ -235,6 +235,14 @@ async def test_both_kinds_of_request_are_one() -> None:
     assert (token.token, info.token, len(credential.info_requests), credential.requests) == ("info-1", "info-1", 1, [])
 
 
+async def test_an_option_of_a_credential_s_own_reaches_it() -> None:
+    """get_token_info takes what azure-core knows only: with any other option, get_token is asked, where there is one."""
+    credential = InformingCredential()
+    token = await SharedCredential(credential=credential).get_token(SCOPE, own_option="o")
+    assert (token.token, credential.requests) == ("token-1", [((SCOPE,), {"own_option": "o"})])
+    assert credential.info_requests == []
+
+
 async def test_an_awaitable_that_is_no_coroutine_is_awaited() -> None:
     """A credential whose get_token is a plain function that returns an awaitable is an async one, if it is closed as one."""
 
