@@ -147,6 +147,8 @@ async def test_source_that_may_not_be_read_is_told(azure: Emulator, signed: str,
     await invoices.upload_blob("source", DATA)
     with refused(401, "CannotVerifyCopySource"):
         await copy.upload_blob_from_url(signed.partition("?")[0])
+    with refused(404, "CannotVerifyCopySource"):
+        await copy.upload_blob_from_url(signed.replace(azure.storage_account, "other"))
     with refused(403, "CannotVerifyCopySource") as caught:
         await copy.upload_blob_from_url(signed.replace("sig=", "sig=x"))
     response: Any = caught.value.response
