@@ -97,10 +97,11 @@ async def test_both_clients_and_run_use_the_application_s_event_loop() -> None:
 
 async def test_requests_of_the_async_client_run_at_the_same_time() -> None:
     """Fifty requests, each with a body from this event loop, are answered together."""
+    own_loop = asyncio.get_running_loop()
 
     async def body() -> AsyncIterator[bytes]:
         for _ in range(3):
-            await asyncio.sleep(0)
+            assert asyncio.get_running_loop() is own_loop
             yield b"x"
 
     with RunningApplication(make_app()) as running:

@@ -102,6 +102,19 @@ def test_faults_are_injected_from_any_thread(azure: BackgroundEmulator) -> None:
     assert azure.faults.active == ()
 
 
+def test_a_fault_is_ended_on_the_emulator_s_event_loop(
+    azure: BackgroundEmulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a fault does when it ends, such as writing to connections, it does in their thread."""
+    fault = azure.faults.withhold_credit()
+    threads: list[int] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(azure.emulator.faults, "discard", lambda _: threads.append(threading.get_ident()))
+        fault.clear()
+    assert threads == [azure.portal.call(threading.get_ident)]
+    azure.faults.clear()
+
+
 def test_logs_can_be_read_and_cleared(azure: BackgroundEmulator) -> None:
     """A request log has its length, its text and its methods."""
     log = azure.identity_requests
