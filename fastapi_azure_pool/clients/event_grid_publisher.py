@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import ssl
 from typing import TYPE_CHECKING, Any
 
-from azure.core.configuration import ConnectionConfiguration
 from azure.core.credentials import AzureKeyCredential, AzureSasCredential
 from azure.core.exceptions import (
     AzureError,
@@ -26,20 +23,20 @@ from azure.core.rest import HttpRequest
 from fastapi_azure_pool.clients.event_grid_access import SCOPE
 from fastapi_azure_pool.clients.event_grid_events import batches, checked_events, make_event
 from fastapi_azure_pool.clients.extras import extra
-from fastapi_azure_pool.clients.http_transport import PooledTransport
 
 with extra("eventgrid"):
     from azure.eventgrid.aio import EventGridPublisherClient
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from fastapi_azure_pool.clients.event_grid_access import AsyncAccess
     from fastapi_azure_pool.clients.event_grid_events import Event
     from fastapi_azure_pool.clients.event_grid_topics import EventGridConfig
+    from fastapi_azure_pool.clients.http_transport import PooledTransport
 
-# By default azure-core waits 300 s for a connection and 300 s for an answer, in which a request would hold its place.
-_TIMEOUTS = {"connection_timeout": 5.0, "read_timeout": 30.0}
+TIMEOUTS = {"connection_timeout": 5.0, "read_timeout": 30.0}
+"""By default azure-core waits 300 s for a connection and 300 s for an answer, in which a request would hold its place."""
 
 # What each of a topic's clients is given by its publisher, and what would make it a client of something else.
 _OURS = ("credential", "endpoint", "namespace_topic", "transport")
@@ -53,43 +50,6 @@ _CONTENT_TYPES = {
 # Answers to a probe that tell what is wrong with the configuration; others below 500 come from a topic that works.
 _MISCONFIGURED = frozenset({401, 403, 404})
 _ERRORS = {401: ClientAuthenticationError, 403: ClientAuthenticationError, 404: ResourceNotFoundError}
-
-
-class TopicsTransport(PooledTransport):
-    """A `PooledTransport` with time-outs fit for requests, and with one TLS context for all that it sends.
-
-    Given a CA file, azure-core makes a new context for each request. For aiohttp that is another kind of connection, so none would
-    be used twice.
-
-    Args:
-        throttled: Called for each answer 429.
-        use_env_settings: See `PooledTransport`.
-        options: Of azure-core's transport, such as ``connection_verify`` or ``read_timeout``; others are left alone.
-    """
-
-    def __init__(
-        self, *, throttled: Callable[[], None], use_env_settings: bool | None, options: dict[str, Any]
-    ) -> None:
-        super().__init__(throttled=throttled, use_env_settings=use_env_settings)
-        self.connection_config = ConnectionConfiguration(**{**_TIMEOUTS, **options})
-        self._tls: ssl.SSLContext | None = None
-
-    async def open(self) -> None:
-        """Open the session; the first time, read the certificates that were named, in a thread."""
-        config = self.connection_config
-        if self._tls is None and (config.cert or not isinstance(config.verify, bool)):
-            context = await asyncio.to_thread(_tls_context, config.verify, config.cert)
-            if self._tls is None:  # Another first request may have been as fast.
-                self._tls = context
-                config.verify, config.cert = True, None
-        await super().open()
-
-    async def send(self, request: Any, **options: Any) -> Any:
-        """Send one attempt; see `PooledTransport.send`."""
-        await self.open()
-        if self._tls is not None:
-            options.setdefault("ssl", self._tls)
-        return await super().send(request, **options)
 
 
 class EventGridPublisher:
@@ -114,7 +74,7 @@ class EventGridPublisher:
         self,
         config: EventGridConfig,
         access: AsyncAccess,
-        transport: TopicsTransport,
+        transport: PooledTransport,
         client_options: dict[str, Any],
     ) -> None:
         self.config = config
@@ -246,10 +206,3 @@ def checked_client_options(options: dict[str, Any] | None) -> dict[str, Any]:
             " topic is none of these"
         )
     return options
-
-
-def _tls_context(verify: object, cert: Any) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=None if isinstance(verify, bool) else str(verify))
-    if cert:
-        context.load_cert_chain(*((cert,) if isinstance(cert, str) else cert))
-    return context

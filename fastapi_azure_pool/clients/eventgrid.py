@@ -11,13 +11,13 @@ from fastapi_azure_pool.clients.credentials import SharedCredential
 from fastapi_azure_pool.clients.event_grid_access import async_access, sync_access
 from fastapi_azure_pool.clients.event_grid_events import make_event
 from fastapi_azure_pool.clients.event_grid_publisher import (
+    TIMEOUTS,
     EventGridPublisher,
-    TopicsTransport,
     checked_client_options,
 )
 from fastapi_azure_pool.clients.event_grid_topics import EventGridConfig, EventGridTopicConfig, checked_config
 from fastapi_azure_pool.clients.extras import extra
-from fastapi_azure_pool.clients.http_transport import is_broken_connection
+from fastapi_azure_pool.clients.http_transport import PooledTransport, is_broken_connection
 from fastapi_azure_pool.clients.managed import ManagedClient, Sizes
 from fastapi_azure_pool.pool import AbstractConnector
 
@@ -83,8 +83,10 @@ class EventGridConnector(AbstractConnector[EventGridPublisher]):
 
     async def create(self) -> EventGridPublisher:
         """Open a session and make the topics' clients."""
-        transport = TopicsTransport(
-            throttled=self._count_throttled, use_env_settings=self._use_env_settings, options=self._client_options
+        transport = PooledTransport(
+            throttled=self._count_throttled,
+            use_env_settings=self._use_env_settings,
+            connection_options={**TIMEOUTS, **self._client_options},
         )
         publisher = EventGridPublisher(self._config, self._access, transport, self._client_options)
         transport.report = partial(self._report, publisher)
@@ -177,7 +179,7 @@ class EventGridClient:
         shared = async_access(config, None, async_credential, what="async_credential")
         self._shared = shared if isinstance(shared, SharedCredential) else None
         options = checked_client_options(client_options)
-        transport = TopicsTransport(throttled=_nothing, use_env_settings=None, options=options)
+        transport = PooledTransport(throttled=_nothing, connection_options={**TIMEOUTS, **options})
         self._publisher = EventGridPublisher(config, shared, transport, options)
 
     def is_sync(self) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import threading
+import time
 import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -190,6 +192,53 @@ async def test_a_host_that_never_answered_is_not_reported(azure: Emulator) -> No
         await transport.send(HttpRequest("GET", "http://127.0.0.1:1/"))
     assert reported == []
     await transport.close()
+
+
+@pytest.mark.parametrize(("seconds", "accepted"), [(99, 1), (101, 2)])
+async def test_an_idle_connection_is_kept(
+    azure: Emulator, monkeypatch: pytest.MonkeyPatch, seconds: int, accepted: int
+) -> None:
+    """A TCP connection that was idle for less than 100 s is used again; aiohttp would have closed it after 15."""
+    async with PooledTransport(throttled=lambda: None) as transport:
+        await transport.send(HttpRequest("GET", azure.cosmos_endpoint))
+        now = time.monotonic()
+        monkeypatch.setattr("aiohttp.connector.monotonic", lambda: now + seconds)
+        await transport.send(HttpRequest("GET", azure.cosmos_endpoint))
+    assert azure.connections("cosmos").accepted == accepted
+
+
+@pytest.mark.parametrize("place", ["connection", "request"])
+async def test_certificates_are_read_once(
+    azure_with_tls: Emulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, place: str
+) -> None:
+    """A file of certificates is read once, in a thread, by requests that come at once too, and connections are used again."""
+    file = tmp_path / "certificate.pem"
+    file.write_text(azure_with_tls.certificate)
+    options = {"connection_verify": str(file)}
+    readers: list[threading.Thread] = []
+    read = PooledTransport.__base__._build_ssl_config
+
+    def reading(transport: Any, cert: Any, verify: Any) -> Any:
+        readers.append(threading.current_thread())
+        return read(transport, cert, verify)
+
+    monkeypatch.setattr(PooledTransport.__base__, "_build_ssl_config", reading)
+    of_connection, of_request = (options, {}) if place == "connection" else ({}, options)
+    async with PooledTransport(throttled=lambda: None, connection_options=of_connection) as transport:
+        for _ in range(3):
+            await transport.send(HttpRequest("GET", azure_with_tls.cosmos_endpoint), **of_request)
+    assert len(readers) == 1
+    assert readers[0] is not threading.main_thread()
+    assert azure_with_tls.connections("cosmos").accepted == 1
+
+
+async def test_a_file_of_certificates_that_is_not_there() -> None:
+    """A file that is not there fails the request."""
+    async with PooledTransport(
+        throttled=lambda: None, connection_options={"connection_verify": "/nowhere"}
+    ) as transport:
+        with pytest.raises(FileNotFoundError):
+            await transport.send(HttpRequest("GET", "https://127.0.0.1:1/"))
 
 
 def test_a_transport_that_was_never_opened_is_not_closed() -> None:

@@ -36,7 +36,7 @@ def app_with(*, fail_fast: bool = True, **clients: ManagedClient[Any]) -> FastAP
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
-        async with open_pools(app, fail_fast=fail_fast, **clients) as state:
+        async with open_pools(app, clients, fail_fast=fail_fast) as state:
             yield state
 
     return FastAPI(lifespan=lifespan)
