@@ -69,6 +69,8 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 @pytest.mark.parametrize(
     ("name", "missing", "extra_name"),
     [
+        ("AzureBlobStorageClient", "azure.storage", "blob"),
+        ("ManagedAzureBlobStorage", "azure.storage.blob.aio", "blob"),
         ("Cosmos", "azure.cosmos", "cosmos"),
         ("ManagedCosmos", "azure.cosmos.aio", "cosmos"),
         ("EventGridClient", "azure.eventgrid", "eventgrid"),

@@ -22,6 +22,7 @@ from azure.storage.blob.aio import BlobClient, ContainerClient
 
 from fastapi_azure_pool import AzureBlobError, AzureBlobStorageClient, ConnectionFailed, ManagedAzureBlobStorage
 from fastapi_azure_pool.clients import blob_container
+from fastapi_azure_pool.clients.blob_transport import BlobTransport
 from fastapi_azure_pool.emulator import Emulator
 from tests.clients.blob_storage import MIB, NO_RETRIES, files_of
 from tests.clients.half_server import CONTENT, half_server
@@ -397,8 +398,15 @@ async def test_a_cancelled_download_leaves_nothing_behind(azure: Emulator, way: 
 
 
 @pytest.mark.parametrize("way", ["whole", "stream"])
-async def test_a_cancelled_download_closes_its_answer(way: str) -> None:
+async def test_a_cancelled_download_closes_its_answer(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who is cancelled in the middle of an answer leaves no connection taken, and gives the place back."""
+    kept, send = [], BlobTransport.send
+
+    async def keeping(self: BlobTransport, request: Any, **options: Any) -> Any:
+        kept.append(await send(self, request, **options))  # so that not the garbage collection closes it
+        return kept[-1]
+
+    monkeypatch.setattr(BlobTransport, "send", keeping)
     async with half_server() as half, ManagedAzureBlobStorage(half.url, "files", credential="a2V5") as files:
         half.is_patient = True
 
