@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Never, Unpack
 
+from fastapi_azure_pool.clients.arguments import refuse_unknown
 from fastapi_azure_pool.clients.blob_access import BlobAccess
 from fastapi_azure_pool.clients.blob_connector import BlobConnector
 from fastapi_azure_pool.clients.blob_operations import BlobOperations
 from fastapi_azure_pool.clients.blob_sas import DelegationKeys
 from fastapi_azure_pool.clients.extras import extra
-from fastapi_azure_pool.clients.managed import ManagedClient, Sizes
+from fastapi_azure_pool.clients.managed import ManagedClient, Sizes, check_sizes
 
 with extra("blob"):
     from azure.storage.blob.aio import ContainerClient
@@ -42,6 +43,7 @@ class AzureBlobStorageClient(BlobOperations):
         connection_string: Instead of that and of the URL, the account's connection string.
         client_options: Further keyword arguments of the ``ContainerClient``.
         credentials: Another name of ``credential``, the one that aio-azure-clients-toolbox uses.
+        unknown: Nothing: what it has no parameter for is refused with the one that was probably meant.
 
     Raises:
         TypeError: The credential is a sync one.
@@ -58,7 +60,9 @@ class AzureBlobStorageClient(BlobOperations):
         connection_string: str | None = None,
         client_options: dict[str, Any] | None = None,
         credentials: AsyncTokenCredential | None = None,
+        **unknown: Never,
     ) -> None:
+        refuse_unknown(AzureBlobStorageClient, unknown)
         if credentials is not None and credential is not None:
             raise ValueError("credential= and credentials= are one argument: leave one out")
         self._access = access = BlobAccess(
@@ -132,6 +136,7 @@ class ManagedAzureBlobStorage(ManagedClient[ContainerClient], BlobOperations):
         use_env_settings: bool | None = None,
         **sizes: Unpack[Sizes],
     ) -> None:
+        check_sizes(ManagedAzureBlobStorage, sizes)
         self._access = access = BlobAccess(
             az_storage_url, container_name, credential_factory, credential, connection_string, may_borrow=True
         )

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from fastapi_azure_pool.clients.credentials import SharedCredential, client_credential
 from fastapi_azure_pool.clients.extras import extra
 from fastapi_azure_pool.clients.http_transport import PooledTransport, is_broken_connection
-from fastapi_azure_pool.clients.managed import ManagedClient, Sizes
+from fastapi_azure_pool.clients.managed import ManagedClient, Sizes, check_sizes
 from fastapi_azure_pool.pool import AbstractConnector
 
 with extra("cosmos"):
@@ -249,6 +249,7 @@ class ManagedCosmos(ManagedClient[ContainerProxy]):
         use_env_settings: bool | None = None,
         **sizes: Unpack[Sizes],
     ) -> None:
+        check_sizes(ManagedCosmos, sizes)
         access = CosmosAccess(
             endpoint, dbname, container_name, credential_factory, credential, connection_string, may_borrow=True
         )

@@ -18,7 +18,7 @@ from fastapi_azure_pool.clients.event_grid_publisher import (
 from fastapi_azure_pool.clients.event_grid_topics import EventGridConfig, EventGridTopicConfig, checked_config
 from fastapi_azure_pool.clients.extras import extra
 from fastapi_azure_pool.clients.http_transport import PooledTransport, is_broken_connection
-from fastapi_azure_pool.clients.managed import ManagedClient, Sizes
+from fastapi_azure_pool.clients.managed import ManagedClient, Sizes, check_sizes
 from fastapi_azure_pool.pool import AbstractConnector
 
 with extra("eventgrid"):
@@ -313,6 +313,7 @@ class ManagedEventGridPublisher(ManagedClient[EventGridPublisher]):
         use_env_settings: bool | None = None,
         **sizes: Unpack[Sizes],
     ) -> None:
+        check_sizes(ManagedEventGridPublisher, sizes)
         self.config = checked_config(config)
         access = async_access(config, credential_factory, credential, may_borrow=True)
         connector = EventGridConnector(config, access, client_options, use_env_settings=use_env_settings)

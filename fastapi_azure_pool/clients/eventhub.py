@@ -12,7 +12,7 @@ from fastapi_azure_pool.clients.amqp.plain_channel import PlainChannel
 from fastapi_azure_pool.clients.event_packing import EventPacking
 from fastapi_azure_pool.clients.event_sending import SendsEvents, make_event, make_key
 from fastapi_azure_pool.clients.extras import extra
-from fastapi_azure_pool.clients.managed import ManagedClient, Sizes
+from fastapi_azure_pool.clients.managed import ManagedClient, Sizes, check_sizes
 from fastapi_azure_pool.clients.resending import check_sending, send_through
 
 with extra("eventhub"):
@@ -280,6 +280,7 @@ class ManagedAzureEventhubProducer(ManagedClient[PooledEventhub], SendsEvents):
         client_options: dict[str, Any] | None = None,
         **sizes: Unpack[Sizes],
     ) -> None:
+        check_sizes(ManagedAzureEventhubProducer, sizes)
         check_sending(send_timeout_seconds, send_attempts, window)
         access = AmqpAccess(
             eventhub_namespace,

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypedDict, runtime_checkable
 
+from fastapi_azure_pool.clients.arguments import refuse_unknown
 from fastapi_azure_pool.errors import WrongLoopError
 from fastapi_azure_pool.pool import AbstractConnector, ConnectionPool
 from fastapi_azure_pool.pool.connector import ConnT
@@ -48,6 +49,15 @@ class Sizes(TypedDict, total=False):
     pool_connection_create_timeout: float
     pool_get_timeout: float | None
     close_timeout: float
+
+
+def check_sizes(kind: type, sizes: Sizes) -> None:
+    """Check the further arguments of a managed client, before the others: a misspelt one of those is among them.
+
+    Raises:
+        TypeError: One is none of `Sizes`; the message names it and what was probably meant.
+    """
+    refuse_unknown(kind, sizes, Sizes.__annotations__)
 
 
 class Closeable(Protocol):

@@ -10,7 +10,7 @@ from fastapi_azure_pool.clients.amqp.encoding import BATCH_FORMAT, SINGLE_FORMAT
 from fastapi_azure_pool.clients.amqp.opening import forget_broken_requests, hasten_opening, open_or_cut
 from fastapi_azure_pool.clients.amqp.plain_channel import PlainChannel
 from fastapi_azure_pool.clients.extras import extra
-from fastapi_azure_pool.clients.managed import ManagedClient, Sizes
+from fastapi_azure_pool.clients.managed import ManagedClient, Sizes, check_sizes
 from fastapi_azure_pool.clients.message_packing import MessagePacking, PackedMessages
 from fastapi_azure_pool.clients.message_sending import SendsMessages
 from fastapi_azure_pool.clients.resending import check_sending, send_through
@@ -308,6 +308,7 @@ class ManagedAzureServiceBusSender(ManagedClient[PooledServiceBusSender], SendsM
         client_options: dict[str, Any] | None = None,
         **sizes: Unpack[Sizes],
     ) -> None:
+        check_sizes(ManagedAzureServiceBusSender, sizes)
         check_sending(send_timeout_seconds, send_attempts, window)
         access = AmqpAccess(
             service_bus_namespace_url,
