@@ -139,8 +139,13 @@ class CosmosConnector(AbstractConnector[ContainerProxy]):
         return container
 
     async def ready(self, connection: ContainerProxy) -> bool:
-        """Read the container's properties, which the SDK keeps and needs for the first write anyway."""
+        """Read the container's properties and how it is partitioned, which the SDK keeps and the first requests need anyway.
+
+        It asks for the latter before the first request that carries a session token, as any does after a write.
+        """
         await connection.read()
+        async for _ in connection.read_feed_ranges():
+            break
         return True
 
     async def close(self, connection: ContainerProxy) -> None:

@@ -60,22 +60,24 @@ async def read(container: ContainerProxy) -> int:
 
 
 async def test_opening_reads_the_account_and_the_container_and_writes_nothing(azure: Emulator) -> None:
-    """A connection is opened and proven by reading the account (the SDK looks at it twice) and the container, nothing else."""
+    """A connection is opened and proven by reading the account and the partitions (twice each by the SDK) and the container."""
     async with orders_of(azure) as orders:
         assert (orders.service, orders.pool.ready_connection_count) == ("cosmos", 1)
         requests = azure.cosmos_requests
         await eventually(lambda: requests.count("GET", "/") == 2)
-        assert (requests.count("GET", CONTAINER), requests.total) == (1, 3)
+        assert (requests.count("GET", CONTAINER), requests.count("GET", f"{CONTAINER}/pkranges")) == (1, 2)
+        assert requests.total == 5
 
 
-async def test_the_first_write_needs_no_further_look_ups(azure: Emulator) -> None:
-    """A warm connection sends a first write as one request, for the container's properties are known already."""
+async def test_the_first_requests_need_no_further_look_ups(azure: Emulator) -> None:
+    """A warm connection sends a first write, and the first read after it, as one request each: all that it asks of is known."""
     async with orders_of(azure) as orders, orders.get_container_client() as container:
         await eventually(lambda: azure.cosmos_requests.count("GET", "/") == 2)
         azure.cosmos_requests.clear()
         await container.create_item(ITEM)
         assert (azure.cosmos_requests.count("POST", ITEMS), azure.cosmos_requests.total) == (1, 1)
         assert await read(container) == 12
+        assert azure.cosmos_requests.total == 2
 
 
 async def test_each_connection_has_a_session_of_its_own(azure: Emulator) -> None:

@@ -18,7 +18,7 @@ from fastapi_azure_pool.emulator.cosmos.partitioning import (
 )
 from fastapi_azure_pool.emulator.cosmos.resources import item_rid, new_etag
 from fastapi_azure_pool.emulator.cosmos.time_to_live import expires_at
-from fastapi_azure_pool.emulator.servicebus.due import DueTimes
+from fastapi_azure_pool.emulator.due import DueTimes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

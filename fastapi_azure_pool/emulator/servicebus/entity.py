@@ -5,8 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
+from fastapi_azure_pool.emulator.due import DueTimes
 from fastapi_azure_pool.emulator.servicebus.brokered_message import MessageState
-from fastapi_azure_pool.emulator.servicebus.due import DueTimes
 from fastapi_azure_pool.emulator.servicebus.errors import message_not_found
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ import math
 import os
 from typing import TYPE_CHECKING, Any, Protocol
 
+from fastapi_azure_pool.emulator.due import DueTimes
 from fastapi_azure_pool.emulator.servicebus.brokered_message import BrokeredMessage, MessageState
-from fastapi_azure_pool.emulator.servicebus.due import DueTimes
 from fastapi_azure_pool.emulator.servicebus.entity import Entity
 from fastapi_azure_pool.emulator.servicebus.errors import ServiceBusError, message_lock_lost, message_not_found
 

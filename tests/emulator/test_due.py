@@ -9,7 +9,7 @@ from unittest.mock import patch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastapi_azure_pool.emulator.servicebus.due import DueTimes
+from fastapi_azure_pool.emulator.due import DueTimes
 
 
 @given(
@@ -21,7 +21,7 @@ from fastapi_azure_pool.emulator.servicebus.due import DueTimes
 @settings(deadline=None, derandomize=True, database=None)
 def test_items_come_in_the_order_of_their_last_times(steps: list[tuple[str, int, int]]) -> None:
     """As a plain dict of times says, whatever is added again, taken away or popped between."""
-    with patch("fastapi_azure_pool.emulator.servicebus.due._TOLERATED", 0):
+    with patch("fastapi_azure_pool.emulator.due._TOLERATED", 0):
         _check(steps)
 
 
@@ -50,7 +50,7 @@ def test_the_order_survives_many_that_are_taken_away() -> None:
     steps = [("add", item, lot.randrange(1000)) for item in range(200)]
     kinds = ("add", "discard", "discard")
     steps += [(lot.choice(kinds), lot.randrange(200), lot.randrange(1000)) for _ in range(1000)]
-    with patch("fastapi_azure_pool.emulator.servicebus.due._TOLERATED", 0):
+    with patch("fastapi_azure_pool.emulator.due._TOLERATED", 0):
         _check([*steps, ("pop", 0, 1000)])
 
 
