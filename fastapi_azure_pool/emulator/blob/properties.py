@@ -8,12 +8,11 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-import jwt
-
 from fastapi_azure_pool.emulator.blob.documents import read_document
 from fastapi_azure_pool.emulator.blob.errors import authentication_failed
 from fastapi_azure_pool.emulator.blob.responses import blob_response, xml_response
 from fastapi_azure_pool.emulator.blob.sas import check_delegation_period
+from fastapi_azure_pool.emulator.tokens import claims_of
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -49,8 +48,7 @@ def get_user_delegation_key(account: Account, request: BlobRequest, access: Shar
     wanted = {element.name: element.text for element in read_document(request.content.read(), "KeyInfo")}
     check_delegation_period(wanted.get("Start", ""), wanted.get("Expiry", ""))
     token = request.headers["authorization"].partition(" ")[2].strip()
-    # it has been verified before
-    claims = jwt.decode(token, options={"verify_signature": False})
+    claims = claims_of(token)
     fields = {
         "skoid": claims["oid"],
         "sktid": claims["tid"],
