@@ -245,7 +245,9 @@ def test_malformed_containers_are_refused(container: str, capsys: pytest.Capture
         ("--eventhub", ":4", "orders:4"),
         ("--eventhub", "hub:many", "orders:4"),
         ("--topic", ":audit", "news:audit,mail"),
-        ("--eventgrid-topic", "orders:JSON", "orders:CloudEventSchemaV1_0"),
+        ("--eventgrid-topic", "", "orders or orders:EventGridSchema or orders:CloudEventSchemaV1_0"),
+        ("--eventgrid-topic", ":EventGridSchema", "orders or orders:EventGridSchema or orders:CloudEventSchemaV1_0"),
+        ("--eventgrid-topic", "orders:JSON", "orders or orders:EventGridSchema or orders:CloudEventSchemaV1_0"),
     ],
 )
 def test_malformed_entities_are_refused(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -13,12 +12,9 @@ from azure.eventgrid import EventGridEvent
 from azure.eventgrid.aio import EventGridPublisherClient
 
 from fastapi_azure_pool.emulator import Emulator
-from fastapi_azure_pool.emulator import __main__ as command_line
 from fastapi_azure_pool.emulator.eventgrid import topic as topic_module
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
-
     from tests.emulator.eventgrid.conftest import Poster
 
 EVENT = {"id": "1", "eventType": "t", "subject": "s", "eventTime": "2026-01-02T03:04:05Z"}
@@ -117,39 +113,3 @@ async def test_a_dropped_connection_may_have_published(azure: Emulator, when: An
         await send(azure)
     assert len(azure.eventgrid_events("orders")) == kept
     assert azure.connections("eventgrid").dropped == 1
-
-
-def run_interrupted(coroutine: Coroutine[Any, Any, None]) -> None:
-    """Stand for asyncio.run that is interrupted when the emulator has started."""
-
-    async def scenario() -> None:
-        task = asyncio.create_task(coroutine)
-        await asyncio.sleep(0.05)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-    with asyncio.Runner() as runner:
-        runner.run(scenario())
-    raise KeyboardInterrupt
-
-
-def test_the_command_line_makes_topics(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """--eventgrid-topic makes topics; their endpoints, the key and the variables are printed."""
-    monkeypatch.setattr(asyncio, "run", run_interrupted)
-    ports = [f"--{service}-port=0" for service in ("cosmos", "identity", "amqp", "eventgrid")]
-    topics = ["--eventgrid-topic", "orders", "--eventgrid-topic", "cloud:CloudEventSchemaV1_0"]
-    assert command_line.main([*ports, *topics, "--eventgrid-key", "a2V5"]) == 0
-    printed = capsys.readouterr().out
-    assert "/topics/cloud/api/events\n" in printed
-    assert "export AZURE_EVENTGRID_KEY=a2V5\n" in printed
-    (line,) = [line for line in printed.splitlines() if "AZURE_EVENTGRID_TOPIC_ENDPOINT" in line]
-    assert line.endswith("/topics/orders/api/events")
-
-
-@pytest.mark.parametrize("text", ["", ":EventGridSchema", "orders:Custom"])
-def test_malformed_topics_are_refused(text: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """A topic that does not read like the example ends it with the usual status 2 and the example."""
-    with pytest.raises(SystemExit) as caught:
-        command_line.main(["--eventgrid-topic", text])
-    assert caught.value.code == 2
-    assert "must read like orders or orders:EventGridSchema or orders:CloudEventSchemaV1_0" in capsys.readouterr().err
