@@ -7,14 +7,12 @@ from functools import partial
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from azure.core.configuration import ConnectionConfiguration
 from azure.core.exceptions import AzureError, IncompleteReadError
 from azure.core.pipeline.transport._aiohttp import AioHttpStreamDownloadGenerator
 
 from fastapi_azure_pool.clients.http_transport import PooledTransport
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable
 
 DEFAULT_OPTIONS = {
@@ -63,9 +61,11 @@ class BlobTransport(PooledTransport):
         options: dict[str, Any],
         use_env_settings: bool | None = None,
     ) -> None:
-        super().__init__(throttled=throttled, use_env_settings=use_env_settings)
-        self.connection_config = ConnectionConfiguration(**{**_TRANSPORT_OPTIONS, **options})
-        self._ssl: dict[Any, ssl.SSLContext] = {}
+        super().__init__(
+            throttled=throttled,
+            use_env_settings=use_env_settings,
+            connection_options={**_TRANSPORT_OPTIONS, **options},
+        )
 
     async def send(self, request: Any, **options: Any) -> Any:
         """Send one attempt; see `PooledTransport.send`."""
@@ -84,15 +84,6 @@ class BlobTransport(PooledTransport):
         """Report what broke off a download."""
         if self.report is not None:
             self.report(error)
-
-    def _build_ssl_config(self, cert: Any, verify: Any) -> Any:
-        """Give the same TLS context for every request: aiohttp keeps connections apart by it, and would use each but once."""
-        if not cert and verify in (True, False):
-            return verify
-        key = (cert, verify)
-        if key not in self._ssl:
-            self._ssl[key] = super()._build_ssl_config(cert, verify)
-        return self._ssl[key]
 
     def _get_request_data(self, request: Any) -> Any:
         """Give the body; a large one as a file, so that aiohttp writes it piece by piece."""
