@@ -24,7 +24,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from fastapi_azure_pool import ConnectionFailed, PoolUnavailable
-from fastapi_azure_pool.emulator import Emulator
+from fastapi_azure_pool.emulator import Emulator, Faults
+from fastapi_azure_pool.emulator.__main__ import _parser as command_line_parser
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -236,6 +237,30 @@ def test_the_documented_problem_is_the_one_that_is_answered() -> None:
     shown = [block for block in blocks_of((ROOT / "docs/quickstart.md").read_text()) if block.language == "json"]
     answered = PoolUnavailable(ConnectionFailed("orders", error="ServiceRequestError", retry_after=1)).response()
     assert json.loads(shown[0].text) == json.loads(bytes(answered.body))
+
+
+def test_the_emulator_page_names_everything() -> None:
+    """The emulator's page names all that an Emulator has, every fault, every variable, every option of the command line."""
+    page = (ROOT / "docs/emulator.md").read_text()
+    ports: dict[str, Any] = {f"{name}_port": 1 for name in ("cosmos", "identity", "amqp", "eventgrid", "blob", "entra")}
+    with_tls = Emulator(tls=True, **ports)
+    asyncio.run(with_tls.create_eventgrid_topic("orders"))
+    names = {
+        *(name for kind in (Emulator, Faults) for name in dir(kind) if not name.startswith("_")),
+        *with_tls.environment,
+        *with_tls.workload_environment("token"),
+        *(
+            option
+            for action in command_line_parser()._actions
+            for option in action.option_strings
+            if option.startswith("--")
+        ),
+    }
+    left_out = {
+        *("is_running", "start", "stop", "--help"),  # for whoever has no need to be told
+        *("connect_amqp", "deliver", "discard", "withheld_credit"),  # for the emulator's services
+    }
+    assert sorted(name for name in names - left_out if not re.search(rf"(?<![\w-]){name}(?![\w-])", page)) == []
 
 
 def test_what_is_not_run_has_a_reason() -> None:
