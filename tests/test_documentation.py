@@ -14,7 +14,9 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import shlex
 import threading
+import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -23,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from starlette.testclient import TestClient
 
+from example_app.app import create_app
 from fastapi_azure_pool import ConnectionFailed, PoolUnavailable
 from fastapi_azure_pool.emulator import Emulator, Faults
 from fastapi_azure_pool.emulator.__main__ import _parser as command_line_parser
@@ -187,13 +190,14 @@ def test_the_blob_page_s_routes_answer(azure: Azure) -> None:
 
 
 def test_the_quick_start_s_routes_answer(azure: Azure) -> None:
-    """The quick start's application writes an order, reads it, and counts the orders outside a request."""
+    """The quick start's application writes an order, reads it, streams the orders, and counts them outside a request."""
     defined = run("docs/quickstart.md", (ROOT / "docs/quickstart.md").read_text(), azure)
     app = defined["app"]
     with TestClient(app) as http:
         assert http.put("/orders/quick", json={"total": 12}).status_code == 200
         answer = http.get("/orders/quick")
         assert (answer.status_code, answer.json()["total"]) == (200, 12)
+        assert "quick" in http.get("/orders").text.splitlines()
         assert set(http.get("/openapi.json").json()["paths"]["/orders/{order_id}"]["get"]["responses"]) >= {
             "200",
             "503",
@@ -261,6 +265,53 @@ def test_the_emulator_page_names_everything() -> None:
         *("connect_amqp", "deliver", "discard", "withheld_credit"),  # for the emulator's services
     }
     assert sorted(name for name in names - left_out if not re.search(rf"(?<![\w-]){name}(?![\w-])", page)) == []
+
+
+def test_the_documented_commands_exist() -> None:
+    """What the pages have typed into a shell: extras, make's targets, the emulator's options and the example's routes exist."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    routes = [re.sub(r"\{\w+\}", r"[^/]+", path) for path in create_app().openapi()["paths"]]
+    commands = [
+        (page, shlex.split(line))
+        for page in PAGES
+        for block in blocks_of((ROOT / page).read_text())
+        if block.language == "console"
+        for line in re.findall(r"^\$ (.*)$", block.text.replace("\\\n", " "), re.MULTILINE)
+    ]
+    for page, command in commands:
+        match command:
+            case ["make", target, *_]:
+                assert target in targets, page
+            case ["pip", "install", requirement]:
+                extras = re.fullmatch(r"fastapi-azure-pool\[([a-z,]+)\]", requirement)
+                assert extras is not None, page
+                assert set(extras[1].split(",")) <= project["optional-dependencies"].keys(), page
+            case ["python", "-m", "fastapi_azure_pool.emulator", *options]:
+                command_line_parser().parse_args(options)
+            case ["curl", url, *_]:
+                path = url.removeprefix("http://127.0.0.1:8000")
+                assert any(re.fullmatch(route, path) for route in routes), (page, path)
+            case _:
+                pytest.fail(f"{page}: nobody checks the command {command}")
+    assert {command[0] for _, command in commands} == {"make", "pip", "python", "curl"}
+
+
+def test_every_block_is_run_or_checked() -> None:
+    """No block is in a language, or excused from running, that no test looks at."""
+    looked_at = {
+        ("docs/configuration.md", "json"),
+        ("docs/quickstart.md", "json"),
+        ("docs/testing.md", "toml"),
+        ("README.md", "text"),  # what `make demo` prints
+        *((page, language) for page in PAGES for language in ("console", "python")),
+    }
+    blocks = [(page, block) for page in PAGES for block in blocks_of((ROOT / page).read_text())]
+    assert {(page, block.language) for page, block in blocks} <= looked_at
+    assert {page for page, block in blocks if block.excuse is not None} <= {"docs/testing.md"}
+    assert all(
+        text.count("\n```") == 2 * len(blocks_of(text)) for text in ((ROOT / page).read_text() for page in PAGES)
+    )
 
 
 def test_what_is_not_run_has_a_reason() -> None:
