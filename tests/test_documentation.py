@@ -12,6 +12,7 @@ cannot run has the line ``<!-- not run: reason -->`` before it.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import re
 import shlex
@@ -26,7 +27,18 @@ import pytest
 from starlette.testclient import TestClient
 
 from example_app.app import create_app
-from fastapi_azure_pool import ConnectionFailed, PoolUnavailable
+from fastapi_azure_pool import (
+    ConnectionFailed,
+    EventGridConfig,
+    EventGridTopicConfig,
+    ManagedAzureBlobStorage,
+    ManagedAzureEventhubProducer,
+    ManagedAzureServiceBusSender,
+    ManagedClient,
+    ManagedCosmos,
+    ManagedEventGridPublisher,
+    PoolUnavailable,
+)
 from fastapi_azure_pool.emulator import Emulator, Faults
 from fastapi_azure_pool.emulator.__main__ import _parser as command_line_parser
 
@@ -241,6 +253,40 @@ def test_the_documented_problem_is_the_one_that_is_answered() -> None:
     shown = [block for block in blocks_of((ROOT / "docs/quickstart.md").read_text()) if block.language == "json"]
     answered = PoolUnavailable(ConnectionFailed("orders", error="ServiceRequestError", retry_after=1)).response()
     assert json.loads(shown[0].text) == json.loads(bytes(answered.body))
+
+
+def test_the_documented_defaults_are_those_of_the_code() -> None:
+    """The configuration page names every size and time of a managed client, with each service's default."""
+    page = (ROOT / "docs/configuration.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| (.*?) \| (?:at least|above|any|\d) ?.*$", page, re.MULTILINE)
+    parameters = inspect.signature(ManagedClient.__init__).parameters
+    assert [name for name, _ in rows] == [
+        name for name in parameters if name not in {"self", "connector", "service", "shared"}
+    ]
+    differ = {"max_size", "grow_at", "max_idle_seconds"}
+    computed = {"burst_limit": "`max_size`", "max_concurrent_creates": "`max(max_size // 3, 1)`"}
+    assert dict(rows) == {
+        name: "see below" if name in differ else computed.get(name, f"{parameters[name].default}".removesuffix(".0"))
+        for name, _ in rows
+    }
+    amqp = "Endpoint=sb://shop;SharedAccessKeyName=name;SharedAccessKey=key"
+    topics = EventGridConfig(
+        EventGridTopicConfig("orders", "https://orders.westeurope-1.eventgrid.azure.net/api/events")
+    )
+    clients: dict[str, ManagedClient[Any]] = {
+        "Cosmos DB": ManagedCosmos(EXAMPLE_ACCOUNT, "shop", "orders", credential="a2V5"),
+        "Blob Storage": ManagedAzureBlobStorage("https://shop.blob.core.windows.net", "files", credential="a2V5"),
+        "Event Grid": ManagedEventGridPublisher(topics, credential="a2V5"),
+        "Event Hubs": ManagedAzureEventhubProducer(connection_string=amqp, eventhub_name="orders"),
+        "Service Bus": ManagedAzureServiceBusSender(connection_string=amqp, service_bus_queue_name="invoices"),
+    }
+    documented = {
+        service: tuple(map(int, numbers))
+        for services, *numbers in re.findall(r"^\| ([A-Z][\w, ]+?) \| (\d+) \| (\d+) \| (\d+) \|", page, re.MULTILINE)
+        for service in services.split(", ")
+    }
+    limits = {service: client.pool._limits for service, client in clients.items()}
+    assert documented == {service: (of.max_size, of.grow_at, of.max_idle_seconds) for service, of in limits.items()}
 
 
 def test_the_emulator_page_names_everything() -> None:
