@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fastapi_azure_pool.clients.blob import AzureBlobStorageClient, ManagedAzureBlobStorage
     from fastapi_azure_pool.clients.cosmos import Cosmos, ManagedCosmos
-    from fastapi_azure_pool.clients.credentials import ApplicationCredential, SharedCredential
+    from fastapi_azure_pool.clients.credentials import ApplicationCredential, CredentialFactory, SharedCredential
     from fastapi_azure_pool.clients.event_grid_publisher import EventGridPublisher
     from fastapi_azure_pool.clients.event_grid_topics import EventGridConfig, EventGridTopicConfig
     from fastapi_azure_pool.clients.eventgrid import EventGridClient, ManagedEventGridPublisher
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "clients.blob": ("AzureBlobStorageClient", "ManagedAzureBlobStorage"),
     "clients.cosmos": ("Cosmos", "ManagedCosmos"),
-    "clients.credentials": ("ApplicationCredential", "SharedCredential"),
+    "clients.credentials": ("ApplicationCredential", "CredentialFactory", "SharedCredential"),
     "clients.event_grid_publisher": ("EventGridPublisher",),
     "clients.event_grid_topics": ("EventGridConfig", "EventGridTopicConfig"),
     "clients.eventgrid": ("EventGridClient", "ManagedEventGridPublisher"),
@@ -111,6 +111,7 @@ __all__ = [
     "ConnectionState",
     "ConnectionsExhausted",
     "Cosmos",
+    "CredentialFactory",
     "EventGridClient",
     "EventGridConfig",
     "EventGridPublisher",

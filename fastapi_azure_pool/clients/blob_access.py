@@ -65,7 +65,7 @@ class BlobAccess:
         *,
         may_borrow: bool = False,
     ) -> None:
-        if hasattr(credential_factory, "get_token") and not isclass(credential_factory) and credential is None:
+        if credential is None and hasattr(credential_factory, "get_token") and not isclass(credential_factory):
             # As aio-azure-clients-toolbox has it: a credential that was made, in the third place.
             credential_factory, credential = None, cast("AsyncTokenCredential", credential_factory)
         given = [

@@ -9,6 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Unpack
 from urllib.parse import urlsplit
 
+from azure.core import MatchConditions
+
 from fastapi_azure_pool.clients.credentials import SharedCredential, client_credential
 from fastapi_azure_pool.clients.extras import extra
 from fastapi_azure_pool.clients.http_transport import PooledTransport, is_broken_connection
@@ -187,6 +189,9 @@ class Cosmos:
         ValueError: An argument is malformed, or not exactly one kind of authentication is given.
     """
 
+    MatchConditions = MatchConditions
+    """What ``match_condition=`` takes, at hand for subclasses."""
+
     def __init__(
         self,
         endpoint: str | None = None,
@@ -240,6 +245,9 @@ class ManagedCosmos(ManagedClient[ContainerProxy]):
         TypeError: The credential is a sync one.
         ValueError: An argument is malformed or out of bounds, or not exactly one kind of authentication is given.
     """
+
+    MatchConditions = MatchConditions
+    """What ``match_condition=`` takes, at hand for subclasses."""
 
     def __init__(
         self,

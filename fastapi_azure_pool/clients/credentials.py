@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Protocol, Self, cast, runtime_checkable
 
 from azure.core.credentials import AccessToken
 from azure.core.exceptions import ClientAuthenticationError
@@ -12,15 +12,21 @@ from fastapi_azure_pool.clients.token_keeper import TokenKeeper
 from fastapi_azure_pool.clients.token_request import check_async, check_factory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
     from types import TracebackType
 
     from azure.core.credentials import AccessTokenInfo, TokenRequestOptions
     from azure.core.credentials_async import AsyncTokenCredential
 
-    CredentialFactory = Callable[[], AsyncTokenCredential]
-
 _MISSING = "the client has no authentication of its own, and no open_pools(app, credential=...) has it open"
+
+
+@runtime_checkable
+class CredentialFactory(Protocol):
+    """What makes an async credential, such as ``azure.identity.aio.DefaultAzureCredential``."""
+
+    def __call__(self) -> AsyncTokenCredential:
+        """Make one."""
 
 
 class SharedCredential:
@@ -211,7 +217,7 @@ def lent_credential(given: AsyncTokenCredential | CredentialFactory) -> SharedCr
         TypeError: It is neither, or is or makes a sync one.
     """
     is_made = hasattr(given, "get_token") or hasattr(given, "get_token_info")
-    if not inspect.isclass(given) and is_made:
+    if is_made and not inspect.isclass(given):
         return SharedCredential(credential=cast("AsyncTokenCredential", given))
     if not callable(given):
         raise TypeError(

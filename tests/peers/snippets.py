@@ -15,7 +15,9 @@ class Snippet:
     Attributes:
         title: The heading that it stands under.
         text: It, word for word.
-        theirs: How their own library answers it, with the names that it leaves undefined defined; None where it runs.
+        theirs: How their own library answers it, with the imports that it lacks; None where it runs.
+        ours: How this library does.
+        tests: The tests that show it.
         undefined: The names that it uses and does not define.
         left_out: A part of it that no library runs.
         renamed: The names in it that their library does not have either, and what to write with ours.
@@ -24,6 +26,8 @@ class Snippet:
     title: str
     text: str
     theirs: str | None
+    ours: str
+    tests: tuple[str, ...]
     undefined: tuple[str, ...] = ()
     left_out: str = ""
     renamed: dict[str, str] = field(default_factory=dict)
@@ -57,6 +61,8 @@ async with cosmos_client.get_container_client() as container:
     await container.create_item({"id": "1"})  # 2ms after pool warmup
 """,
     theirs="ManagedCosmos.__init__() got an unexpected keyword argument 'credential'",
+    ours="runs as it is, but for the counter-example at its top, whose `get_database` no SDK has",
+    tests=("peers/test_snippets.py::test_the_quick_start_stores_its_item",),
     # CosmosClient of azure.cosmos.aio has no get_database(); it shows what not to do.
     left_out="""\
 # Traditional approach - slow
@@ -83,6 +89,11 @@ data = await client.download_blob("file.txt")
 sas_url = await client.get_blob_sas_url("file.txt")
 """,
     theirs="AzureBlobStorageClient.__init__() got an unexpected keyword argument 'az_credential'",
+    ours="`TypeError` that says to write `credential=`; then it runs",
+    tests=(
+        "peers/test_snippets.py::test_the_blob_snippet_s_argument_is_told",
+        "peers/test_snippets.py::test_the_blob_snippet_uploads_downloads_and_signs",
+    ),
     undefined=("DefaultAzureCredential",),
     renamed={"az_credential": "credential"},
 )
@@ -108,6 +119,8 @@ async with cosmos.get_container_client() as container:
     item = await container.read_item(item="1", partition_key="test")
 """,
     theirs="ManagedCosmos.__init__() got an unexpected keyword argument 'credential'",
+    ours="runs with its client called `client` throughout, not also `cosmos`",
+    tests=("peers/test_snippets.py::test_the_cosmos_snippet_stores_and_reads",),
     undefined=("DefaultAzureCredential",),
     renamed={"cosmos.": "client."},
 )
@@ -128,6 +141,8 @@ client = EventGridClient(
 await client.async_emit_event("topic1", "event-type", "subject", {"data": "value"})
 """,
     theirs=None,
+    ours="likewise",
+    tests=("peers/test_snippets.py::test_the_event_grid_snippet_publishes",),
     undefined=("DefaultAzureCredential", "EventGridTopicConfig"),
 )
 
@@ -145,6 +160,8 @@ client = ManagedAzureEventhubProducer(
 await client.send_event('{"event": "data"}')
 """,
     theirs="ManagedAzureEventhubProducer.__init__() got an unexpected keyword argument 'credential'",
+    ours="runs as it is",
+    tests=("peers/test_snippets.py::test_the_event_hubs_snippet_sends",),
     undefined=("DefaultAzureCredential",),
 )
 
@@ -167,6 +184,11 @@ async with client.get_receiver() as receiver:
         await process_message(message)
 """,
     theirs="ManagedAzureServiceBusSender.__init__() got an unexpected keyword argument 'service_bus_namespace'",
+    ours="`TypeError` that says to write `service_bus_namespace_url=`, then `service_bus_queue_name=`; then it runs",
+    tests=(
+        "peers/test_snippets.py::test_the_service_bus_snippet_s_arguments_are_told",
+        "peers/test_snippets.py::test_the_service_bus_snippet_sends_and_receives",
+    ),
     undefined=("DefaultAzureCredential", "process_message"),
     renamed={"service_bus_namespace": "service_bus_namespace_url", "queue_name": "service_bus_queue_name"},
 )
@@ -187,6 +209,8 @@ async def test_cosmos_operations(cosmos_insertable, document):
     assert result == "success"
 """,
     theirs="name 'cosmos_client' is not defined",
+    ours="its fixtures are not here; [below](#testing) is the same test",
+    tests=("peers/test_testing.py::test_their_test_with_the_emulator_and_with_a_fake",),
     undefined=("cosmos_client", "document"),
 )
 

@@ -44,3 +44,10 @@ def test_an_argument_that_resembles_none_lists_them() -> None:
     """Where nothing is alike, the message lists what there is."""
     with pytest.raises(TypeError, match=r"has no argument 'verbose': it has config, credential_factory, .*, max_size,"):
         ManagedEventGridPublisher(None, verbose=True)  # type: ignore[arg-type, call-arg]  # the mistake in question
+
+
+@pytest.mark.parametrize("kind", MANAGED)
+def test_sizes_are_given_by_name(kind: type[Any]) -> None:
+    """No size has a place: theirs stand behind the credential, where more arguments may come in time."""
+    with pytest.raises(TypeError, match="positional arguments"):
+        kind(None, None, None, None, None, 100)
