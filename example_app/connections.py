@@ -29,9 +29,10 @@ PARTITION_KEY = "/customer_id"
 TOPIC = "order-news"
 """What the service calls the Event Grid topic, and what the emulator's is called."""
 
-# By default the SDK tries a throttled request again for up to 30 s. Who calls this service rather hears within a few that it
-# should come back, and meanwhile the request holds no place in the pool.
+# By default the SDKs try a request that a busy service turned away again for up to 30 s. Who calls this service rather hears within
+# a few that it should come back, and meanwhile the request holds no place in the pool.
 _COSMOS_OPTIONS = {"retry_total": 3, "retry_backoff_max": 5}
+_BLOB_OPTIONS = {"retry_total": 1}
 
 # The senders retry by themselves; the worker's receiver is opened anew by the worker, which can be stopped while it waits.
 _SERVICEBUS_OPTIONS = {"retry_total": 0, "retry_backoff_factor": 0}
@@ -89,7 +90,9 @@ async def _connect_to_azure(settings: Settings) -> AsyncIterator[Clients]:
                 client_options=_SERVICEBUS_OPTIONS,
             ),
             invoices=ManagedAzureBlobStorage(
-                str(settings.azure_storage_blob_endpoint), settings.azure_storage_container
+                str(settings.azure_storage_blob_endpoint),
+                settings.azure_storage_container,
+                client_options=_BLOB_OPTIONS,
             ),
             news=ManagedEventGridPublisher(
                 EventGridConfig(EventGridTopicConfig(TOPIC, str(settings.azure_eventgrid_topic_endpoint)))
@@ -134,6 +137,7 @@ async def _connect_to_emulator(settings: Settings) -> AsyncIterator[Clients]:
                 azure.blob_endpoint,
                 settings.azure_storage_container,
                 credential=azure.storage_key,
+                client_options=_BLOB_OPTIONS,
                 use_env_settings=False,
             ),
             news=ManagedEventGridPublisher(
