@@ -97,12 +97,14 @@ def _section(module: str) -> str:
 
 
 def _row(promise: Promise) -> str:
-    ours = _code(promise.ours) or "nothing"
+    ours = "the same" if promise.ours == promise.theirs else _code(promise.ours) or "nothing"
     return f"| {_code(promise.theirs)} | {ours} | {promise.difference or 'none'} | {_tests(promise.tests)} |\n"
 
 
 def _code(text: str) -> str:
-    return ", ".join(f"`{piece}`" for piece in text.split("; ")) if text else ""
+    """Give the names as code; names in braces that share nothing stand each by itself."""
+    pieces = text.strip("{}").split(", ") if text.startswith("{") else text.split("; ")
+    return ", ".join(f"`{piece}`" for piece in pieces) if text else ""
 
 
 def _tests(tests: tuple[str, ...]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -66,8 +67,11 @@ def _sets(kind: type, attribute: str) -> bool:
     if not kind.__module__.startswith("fastapi_azure_pool"):
         return False
     return attribute in inspect.get_annotations(kind) or bool(
-        re.search(rf"^ +self\.{attribute}\b.* = ", inspect.getsource(kind), re.MULTILINE)
+        re.search(rf"^ +self\.{attribute}\b.* = ", _source_of(kind), re.MULTILINE)
     )
+
+
+_source_of = cache(inspect.getsource)
 
 
 def parameters_of(found: Any) -> set[str]:

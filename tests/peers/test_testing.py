@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.peers.page import page
 
 if TYPE_CHECKING:
-    import pytest
+    from collections.abc import Callable
 
-FILE = re.compile(r'^```python title="(?P<name>\w+\.py)"\n(?P<text>.*?)^```$', re.MULTILINE | re.DOTALL)
+    from fastapi_azure_pool.testing import BackgroundEmulator
+
+FILE = re.compile(r'^```python title="test_orders.py"\n(?P<text>.*?)^```$', re.MULTILINE | re.DOTALL)
 
 
-def test_their_test_with_the_emulator_and_with_a_fake(pytester: pytest.Pytester) -> None:
-    """The page's version of their documented test passes as a file of a user's."""
+async def test_their_test_with_the_emulator_and_with_a_fake(
+    azure_emulator_factory: Callable[[], BackgroundEmulator],
+) -> None:
+    """The page's two versions of their documented test pass."""
     (file,) = FILE.finditer(page())
-    (pytester.path / file["name"]).write_text(file["text"], encoding="utf-8")
-    pytester.makeini(
-        "[pytest]\nfilterwarnings = error\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n"
-    )
-    pytester.runpytest_subprocess("-p", "no:hypothesispytest").assert_outcomes(passed=2)
+    names: dict[str, Any] = {}
+    exec(compile(file["text"], "test_orders.py", "exec", dont_inherit=True), names)
+    assert sorted(name for name in names if name.startswith("test_")) == ["test_insert", "test_insert_without_sockets"]
+    await names["test_insert"](azure_emulator_factory())
+    await names["test_insert_without_sockets"]()
