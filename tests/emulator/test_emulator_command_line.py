@@ -86,6 +86,8 @@ def run_interrupted(coroutine: Coroutine[Any, Any, None]) -> None:
         printed = cast("StringIO", sys.stdout)  # as capsys makes it
         while not task.done() and "Ctrl-C stops it." not in printed.getvalue():  # noqa: ASYNC110 - text has no event
             await asyncio.sleep(0.01)
+        if task.done():
+            await task  # raises why it did not start
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
@@ -94,27 +96,32 @@ def run_interrupted(coroutine: Coroutine[Any, Any, None]) -> None:
     raise KeyboardInterrupt
 
 
-def run_and_print(options: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
-    """Run the command until it has printed how to connect, and give what it printed."""
+@pytest.fixture(autouse=True)
+def interrupts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Interrupt, in this process, each emulator that starts: where one should not have started, a test fails and does not hang."""
     monkeypatch.setattr(asyncio, "run", run_interrupted)
+
+
+def run_and_print(options: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """Run the command until it has printed how to connect, and give what it printed."""
     assert command_line.main(options) == 0
     return capsys.readouterr().out
 
 
-def test_keys_can_be_chosen(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_keys_can_be_chosen(capsys: pytest.CaptureFixture[str]) -> None:
     """The keys that are told show in what it prints."""
     keys = ["--cosmos-key", "Y29z", "--storage-key", "c3Rv", "--eventgrid-key", "ZXZl", "--amqp-key", "amqp"]
-    printed = run_and_print([*FREE_PORTS, *keys], monkeypatch, capsys)
+    printed = run_and_print([*FREE_PORTS, *keys], capsys)
     assert "export AZURE_COSMOS_KEY=Y29z\n" in printed
     assert "AccountKey=c3Rv;BlobEndpoint=http://127.0.0.1:" in printed
     assert "export AZURE_EVENTGRID_KEY=ZXZl\n" in printed
     assert printed.count("SharedAccessKey=amqp;UseDevelopmentEmulator=true") == 2
 
 
-def test_every_service_is_listed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_service_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
     """What it prints lists all five services and the token endpoint, each Event Grid topic, and no Entra ID without TLS."""
     topics = ["--eventgrid-topic", "news", "--eventgrid-topic", "audit:CloudEventSchemaV1_0"]
-    printed = run_and_print([*FREE_PORTS, *topics], monkeypatch, capsys)
+    printed = run_and_print([*FREE_PORTS, *topics], capsys)
     assert re.findall(r"^  (\w+(?: \w+)*)  +\S*127\.0\.0\.1:\d+(\S*)$", printed, re.MULTILINE) == [
         ("Cosmos DB", "/"),
         ("Event Hubs", ""),
@@ -125,7 +132,7 @@ def test_every_service_is_listed(monkeypatch: pytest.MonkeyPatch, capsys: pytest
         ("managed identity", "/msi/token"),
     ]
     assert "start with --tls" in printed
-    assert "no topic: make one with --eventgrid-topic NAME" in run_and_print(FREE_PORTS, monkeypatch, capsys)
+    assert "no topic: make one with --eventgrid-topic NAME" in run_and_print(FREE_PORTS, capsys)
 
 
 def test_the_certificate_is_written_where_it_is_wanted(
@@ -134,7 +141,7 @@ def test_the_certificate_is_written_where_it_is_wanted(
     """--certificate leaves the certificate in its file and names it absolutely; the temporary files are gone at the end."""
     monkeypatch.chdir(tmp_path)
     options = [*FREE_PORTS, "--tls", "--entra-port", "0", "--certificate", "emulator.pem"]
-    printed = run_and_print(options, monkeypatch, capsys)
+    printed = run_and_print(options, capsys)
     assert ssl.create_default_context(cafile="emulator.pem").cert_store_stats()["x509"] == 1
     exports = dict(re.findall(r"^export (\w+)=(\S+)$", printed, re.MULTILINE))
     assert exports["SSL_CERT_FILE"] == exports["REQUESTS_CA_BUNDLE"] == str(tmp_path / "emulator.pem")
