@@ -320,7 +320,9 @@ class GroupCommit(Generic[ItemT]):
             self._land(flight)
             return
         if self._channel.is_closed:
-            self._is_awake = True  # The next look tells everyone: nothing of this has left.
+            # Nothing of this has left. The next look tells everyone so, or finds that it may leave after all.
+            self._traffic.resting[flight] = None
+            self._is_awake = True
             return
         flight.is_in_air = True
         self._in_air += 1

@@ -108,7 +108,7 @@ async def test_an_end_that_nobody_has_read_is_seen(messaging: Messaging, what: s
             reader.set_exception(ConnectionResetError("reset"))
         else:
             frames: dict[str, Detach | End | Close] = {
-                "detach": Detach(channel._main.sdk.handle, closed=True),
+                "detach": Detach(channel._main.sdk.remote_handle, closed=True),
                 "end": End(),
                 "close": Close(),
             }
@@ -121,6 +121,42 @@ async def test_an_end_that_nobody_has_read_is_seen(messaging: Messaging, what: s
         await eventually(lambda: connection not in [held.transport for held in client.pool.connections])
         await messaging.settle_down(client)
         await messaging.send(client, "one")
+
+
+async def test_the_end_of_another_link_is_not_the_connection_s(hub: Hub) -> None:
+    """A partition's link that the service takes away leaves the connection as good as before, also while nobody has read it."""
+    async with hub.client() as client:
+        connection = only(client)
+        await client.send_event("one", partition_id="1")
+        channel = channel_of(connection)
+        handle = channel._links["Partitions/1"].sdk.remote_handle
+        channel._reader.feed_data(encode_frame(channel._session.channel, Detach(handle, closed=True)))
+        assert not connection.commit.is_closed
+        await eventually(lambda: not channel._buffer)
+        await client.send_event("two", partition_id="1")
+        await client.send_event("three")
+        assert (only(client), hub.count("OPEN")) == (connection, 1)
+
+
+@pytest.mark.parametrize(
+    ("fields", "ends"),
+    [
+        (b"\xc0\x02\x01\x43", {0}),
+        (b"\xc0\x03\x01\x52\x07", {7}),
+        (b"\xd0\x00\x00\x00\x09\x00\x00\x00\x01\x70\x00\x00\x01\x07", {0x107}),
+        # What is not understood might be anybody's.
+        (b"\x45", {0, 7, 0x107}),
+        (b"\xc0\x03\x01\x53\x07", {0, 7, 0x107}),
+        (b"\xc0\x02\x01\x70", {0, 7, 0x107}),
+        (b"", {0, 7, 0x107}),
+    ],
+)
+def test_whose_link_a_detach_ends(fields: bytes, ends: set[int]) -> None:
+    """The handle is read in each of the encodings that a list and a uint have."""
+    body = b"\x00\x53\x16" + fields
+    frame = (8 + len(body)).to_bytes(4) + b"\x02\x00\x00\x00" + body
+    buffer = bytearray(encode_frame(0, None) + frame)
+    assert {handle for handle in (0, 7, 0x107) if channels._has_ending(buffer, handle)} == ends
 
 
 async def test_a_frame_that_ends_nothing_is_no_end(messaging: Messaging) -> None:

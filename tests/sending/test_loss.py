@@ -206,6 +206,22 @@ async def test_a_connection_found_closed_before_a_transfer_has_taken_nothing(sen
     assert sending.channel.transfers == []
 
 
+async def test_a_false_alarm_while_a_batch_is_built_strands_nobody(sending: Sending) -> None:
+    """What looked like the end, and turned out to be none when it was read, costs the batch no more than another look."""
+
+    def alarm(message: Message) -> None:
+        if message.name == 100:
+            sending.channel.is_closed = True
+            sending.channel.arrive(lambda: setattr(sending.channel, "is_closed", False))
+
+    sending.packing.on_add = alarm
+    callers = await sending.send_all(*range(200))
+    assert sending.channel.names == [[*range(200)]]
+    sending.channel.transfers[0].answer()
+    await wait_until_blocked()
+    assert {*ends(callers)} == {"confirmed"}
+
+
 async def test_given_up_while_a_batch_is_built_nothing_of_it_leaves(sending: Sending) -> None:
     """A connection that is given up takes no transfer any more, also of callers who are told of it a little later."""
     sending.packing.addresses = {"b": "Partitions/1"}

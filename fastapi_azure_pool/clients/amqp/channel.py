@@ -28,8 +28,13 @@ BEAT_SECONDS = 100.0
 
 _TEND_SECONDS = 15.0
 
-# Descriptors of the performatives that end a link, a session and a connection (AMQP 1.0, section 2.7).
-_ENDINGS = frozenset({0x16, 0x17, 0x18})
+# Descriptors of the performatives that end a link, and those that end a session and a connection (AMQP 1.0, section 2.7).
+_DETACH = 0x16
+_ENDINGS = frozenset({0x17, 0x18})
+
+# Where a list's first field begins, behind the codes of a list8 and of a list32, and how many bytes a uint has behind its codes.
+_FIRST_FIELD = {0xC0: 3, 0xD0: 9}
+_UINT_WIDTHS = {0x43: 0, 0x52: 1, 0x70: 4}
 
 _HEADER_BYTES = 8
 
@@ -80,7 +85,7 @@ class TunedChannel:
             or self._session.state.name != "MAPPED"
             or self._connection.state.name != "OPENED"
             or self._connection._error is not None
-            or (bool(self._buffer) and _has_ending(self._buffer))
+            or (bool(self._buffer) and _has_ending(self._buffer, self._main.sdk.remote_handle))
         )
 
     async def receive(self) -> None:
@@ -205,13 +210,25 @@ def _whole_frames(buffer: bytearray) -> int:
     return count
 
 
-def _has_ending(buffer: bytearray) -> bool:
-    """Tell whether among the frames in a buffer is one that ends a link, a session or the connection."""
+def _has_ending(buffer: bytearray, handle: int) -> bool:
+    """Tell whether among the frames in a buffer is one that ends the connection, a session, or the link of this handle."""
     offset = 0
     while len(buffer) - offset > _HEADER_BYTES:
         size, start = int.from_bytes(buffer[offset : offset + 4]), offset + 4 * buffer[offset + 4]
+        end = offset + max(size, _HEADER_BYTES)
         # A described type with a small descriptor: 0x00, 0x53, the descriptor (section 1.2).
-        if size > _HEADER_BYTES and buffer[start : start + 2] == b"\x00\x53" and buffer[start + 2] in _ENDINGS:
-            return True
-        offset += max(size, _HEADER_BYTES)
+        if size > _HEADER_BYTES and buffer[start : start + 2] == b"\x00\x53":
+            descriptor = int.from_bytes(buffer[start + 2 : start + 3])
+            if descriptor in _ENDINGS or (
+                descriptor == _DETACH and _first_uint(buffer[start + 3 : end]) in {handle, None}
+            ):
+                return True
+        offset = end
     return False
+
+
+def _first_uint(fields: bytearray) -> int | None:
+    """Read the first field of an encoded list, where it is a uint (section 1.6); None where it is not there, or something else."""
+    first = fields[_FIRST_FIELD.get(fields[0], len(fields)) :] if fields else fields
+    width = _UINT_WIDTHS.get(first[0]) if first else None
+    return None if width is None or len(first) <= width else int.from_bytes(first[1 : 1 + width])

@@ -127,6 +127,7 @@ PARTS: dict[str, type | tuple[type, ...]] = {
     "_link.current_link_credit": int,
     "_link.delivery_count": int,
     "_link.handle": int,
+    "_link.remote_handle": int,
 }
 """What `TunedChannel` reads and writes of a handler, and of what kind it must be."""
 
