@@ -6,6 +6,8 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from fastapi_azure_pool.clients.bare_errors import bare
+
 if TYPE_CHECKING:
     from fastapi_azure_pool.clients.flights import Waiting
     from fastapi_azure_pool.clients.transfers import Packing
@@ -103,5 +105,5 @@ class Batching(Generic[ItemT]):
         try:
             return waiting.context.run(self._packing.add, batch, waiting.item, is_first=is_first)
         except Exception as error:  # noqa: BLE001 - the SDK's encoder may raise anything for what the message holds
-            waiting.answer.set_exception(error)
+            waiting.answer.set_exception(bare(error))
             return False

@@ -367,6 +367,32 @@ async def test_nothing_of_an_answered_send_is_kept(sending: Sending, end: Callab
         assert [reference() for reference in payloads] == [None]
 
 
+@pytest.mark.parametrize("message", [Message(error=TypeError), Message(size=10_000_000)], ids=["encoder", "too large"])
+async def test_an_error_of_one_message_keeps_nothing_of_the_others(sending: Sending, message: Message) -> None:
+    """Where one message cannot be made part of a batch, its error holds nobody else's, however long it is kept."""
+
+    async def fail() -> BaseException | None:
+        try:
+            await sending.commit.send(message, None, 5)
+        except (TypeError, SendError) as error:
+            return error
+        return None
+
+    sending.channel.answers_after = 0.1
+    with without_collecting():
+        others = [Message(number) for number in range(3)]
+        kept = [weakref.ref(other) for other in others]
+        tasks = [asyncio.create_task(_swallow(sending, other, 5)) for other in others]
+        failing = asyncio.create_task(fail())
+        del others
+        await let_time_pass(1)
+        assert failing.result() is not None
+        assert sending.channel.names == [[0, 1, 2]]
+        tasks.clear()
+        sending.channel.transfers[0].payload = None
+        assert [reference() for reference in kept] == [None] * 3
+
+
 async def test_nothing_of_a_send_that_timed_out_in_line_is_kept(sending: Sending) -> None:
     """When a caller's time is over in line, the message is free at once, though the line does not move."""
     sending.channel.credit[None] = 0

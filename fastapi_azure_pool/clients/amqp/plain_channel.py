@@ -7,6 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from fastapi_azure_pool.clients.amqp.outcomes import rejection
+from fastapi_azure_pool.clients.bare_errors import bare
 from fastapi_azure_pool.clients.transfers import ACCEPTED, LOST, Outcome
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class PlainChannel:
             self._is_broken = True
             settled(LOST)
         except Exception as error:  # noqa: BLE001 - the SDK's error is the outcome
-            settled(rejection(error))
+            settled(rejection(bare(error)))
         else:
             settled(ACCEPTED)
 
