@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from fastapi_azure_pool.clients.amqp.access import AmqpAccess, check_authentication, port_options, tls_context
 from fastapi_azure_pool.clients.amqp.connector import MAX_SIZE, SEND_TIMEOUT_SECONDS, WINDOW, AmqpConnector
 from fastapi_azure_pool.clients.amqp.encoding import BATCH_FORMAT, encode_batch, payload_encoder
-from fastapi_azure_pool.clients.amqp.opening import hasten_opening, open_or_cut
+from fastapi_azure_pool.clients.amqp.opening import open_or_cut, tune_handlers
 from fastapi_azure_pool.clients.amqp.plain_channel import PlainChannel
 from fastapi_azure_pool.clients.event_packing import EventPacking
 from fastapi_azure_pool.clients.event_sending import SendsEvents, make_event, make_key
@@ -213,7 +213,7 @@ class EventhubConnector(AmqpConnector[PooledEventhub]):
             credential: Any = access.credential
             client = EventHubProducerClient(access.namespace, access.entity, credential, **options)
         producer = _producer_of(client)
-        hasten_opening(producer)
+        tune_handlers(producer)
         # Opens the link, to learn how much it takes; sends nothing.
         await open_or_cut(client.create_batch(), lambda: getattr(producer, "_handler", None))
         made: list[PooledEventhub] = []

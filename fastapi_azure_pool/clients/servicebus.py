@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from fastapi_azure_pool.clients.amqp.access import AmqpAccess, check_authentication, port_options, tls_context
 from fastapi_azure_pool.clients.amqp.connector import MAX_SIZE, SEND_TIMEOUT_SECONDS, WINDOW, AmqpConnector
 from fastapi_azure_pool.clients.amqp.encoding import BATCH_FORMAT, SINGLE_FORMAT, encode_batch, payload_encoder
-from fastapi_azure_pool.clients.amqp.opening import forget_broken_requests, hasten_opening, open_or_cut
+from fastapi_azure_pool.clients.amqp.opening import forget_broken_requests, open_or_cut, tune_handlers
 from fastapi_azure_pool.clients.amqp.plain_channel import PlainChannel
 from fastapi_azure_pool.clients.extras import extra
 from fastapi_azure_pool.clients.managed import ManagedClient, Sizes, check_sizes
@@ -227,7 +227,7 @@ class ServiceBusConnector(AmqpConnector[PooledServiceBusSender]):
         client = self.client(**options)
         # Its keep-alive holds the socket's lock while it listens, and on Python 3.12 and later it may store a message twice.
         sender = client.get_queue_sender(self.access.entity, socket_timeout=self._socket_timeout, keep_alive=0)
-        hasten_opening(sender)
+        tune_handlers(sender)
         # Opens the link, to learn how much it takes; sends nothing.
         await open_or_cut(sender.create_message_batch(), lambda: getattr(sender, "_handler", None))
         made: list[PooledServiceBusSender] = []
@@ -257,7 +257,7 @@ class ServiceBusConnector(AmqpConnector[PooledServiceBusSender]):
             if subscription_name is None
             else client.get_subscription_receiver(entity, subscription_name, **options)
         )
-        hasten_opening(receiver)
+        tune_handlers(receiver)
         return receiver
 
 

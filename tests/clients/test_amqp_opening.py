@@ -12,7 +12,7 @@ from azure.servicebus import exceptions as sb
 from azure.servicebus._pyamqp.aio._client_async import SendClientAsync as QueueHandler
 
 from fastapi_azure_pool import ConnectionFailed, SendRejected
-from fastapi_azure_pool.clients.amqp.opening import abort, hasten_opening, open_or_cut
+from fastapi_azure_pool.clients.amqp.opening import cut, open_or_cut, tune_handlers, wire_of
 from tests.clients.messaging import Hub, pooled
 from tests.clients.waiting import eventually
 
@@ -246,10 +246,10 @@ async def test_an_opener_of_another_shape_is_left_alone() -> None:
     class Bare:
         _create_handler = None
 
-    hasten_opening(Bare())
-    hasten_opening(None)
+    tune_handlers(Bare())
+    tune_handlers(None)
     opener = Opener()
-    hasten_opening(opener)
+    tune_handlers(opener)
     assert opener._create_handler("a token") == "made with a token"
     assert vars(opener._handler) == {}
     assert opener._handler.client_ready_async()
@@ -262,15 +262,16 @@ async def test_a_handler_that_fails_to_open_is_given_to_the_sdk(messaging: Messa
     assert isinstance(error, AuthenticationError if isinstance(messaging, Hub) else sb.ServiceBusAuthenticationError)
 
 
-def test_cutting_what_was_never_opened() -> None:
-    """abort() does nothing where there is no handler, no connection, no transport or no writer."""
+async def test_cutting_what_was_never_opened() -> None:
+    """There is nothing to cut where there is no handler, no connection, no transport or no writer."""
 
     class Part:
         def __init__(self, **parts: object) -> None:
             vars(self).update(parts)
 
     for handler in (None, Part(), Part(_connection=None), Part(_connection=Part(_transport=Part(writer=None)))):
-        abort(handler)
+        assert wire_of(handler) is None
+        await cut(wire_of(handler))
 
 
 async def test_opening_needs_one_socket(amqp: Emulator) -> None:

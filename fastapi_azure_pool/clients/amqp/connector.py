@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from fastapi_azure_pool.clients.amqp.channel import TunedChannel
-from fastapi_azure_pool.clients.amqp.opening import has_known_shape, writer_of
+from fastapi_azure_pool.clients.amqp.opening import cut, has_known_shape, wire_of
 from fastapi_azure_pool.clients.coalescing import PATIENCE_SECONDS, GroupCommit, Joining
 from fastapi_azure_pool.pool import AbstractConnector
 
@@ -113,13 +113,12 @@ class AmqpConnector(AbstractConnector[ConnectionT]):
 
     async def close(self, connection: ConnectionT) -> None:
         """Close a connection; where the service does not go along, it is cut."""
-        # Taken before: the SDK forgets a connection of which it knows an error, and leaves its socket open.
-        writer = writer_of(connection.handler)
+        # Taken before: closing may be cancelled before the SDK comes to it.
+        wire = wire_of(connection.handler)
         try:
             await connection.close()
         finally:
-            if writer is not None:
-                writer.transport.abort()
+            await cut(wire)
 
     def is_closed(self, connection: ConnectionT) -> bool:
         """Tell whether the link, its session or its connection is closed, also by a frame that nobody has read yet."""
