@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from base64 import b64encode
 from datetime import timedelta
+from email.utils import format_datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,7 +21,7 @@ from fastapi_azure_pool.emulator.blob.ranges import requested_range
 from tests.emulator.blob.blob_sdk import Http, connect, refused
 
 if TYPE_CHECKING:
-    from azure.storage.blob.aio import ContainerClient
+    from azure.storage.blob.aio import BlobClient, ContainerClient
 
 DATA = bytes(range(100))
 
@@ -150,6 +151,69 @@ async def test_conditions_that_cannot_be_are_refused(http: Http, invoices: Conta
     assert await http.send("GET", "/invoices/1", if_match=f'"x", {etag}') == (200, "")
     assert await http.send("GET", "/invoices/1", if_match="*") == (200, "")
     assert await http.send("GET", "/invoices/1", x_ms_if_tags="a = 'b'") == (501, "NotImplemented")
+
+
+@pytest.mark.parametrize(
+    ("conditions", "expected"),
+    [
+        ({"if_none_match": "present", "if_modified_since": "before"}, (200, "")),
+        ({"if_none_match": "other", "if_modified_since": "now"}, (200, "")),
+        ({"if_none_match": "present", "if_modified_since": "now"}, (304, "ConditionNotMet")),
+        ({"if_match": "present", "if_modified_since": "now"}, (304, "ConditionNotMet")),
+        ({"if_match": "other", "if_modified_since": "now"}, (412, "ConditionNotMet")),
+        ({"if_match": "present", "if_unmodified_since": "before"}, (412, "ConditionNotMet")),
+        ({"if_none_match": "present", "if_unmodified_since": "before"}, (412, "ConditionNotMet")),
+        (
+            {
+                "if_match": "present",
+                "if_unmodified_since": "now",
+                "if_none_match": "present",
+                "if_modified_since": "before",
+            },
+            (200, ""),
+        ),
+    ],
+)
+async def test_conditions_of_a_read_are_combined(
+    http: Http, invoices: ContainerClient, conditions: dict[str, str], expected: tuple[int, str]
+) -> None:
+    """A read is answered if if-match and if-unmodified-since hold, and one of if-none-match and if-modified-since does."""
+    named = await conditions_of(await invoices.upload_blob("1", b"one"))
+    sent = {header: named[value] for header, value in conditions.items()}
+    for method in ("GET", "HEAD"):
+        assert await http.send(method, "/invoices/1", **sent) == expected
+
+
+@pytest.mark.parametrize(
+    ("conditions", "expected"),
+    [
+        ({"if_none_match": "present", "if_modified_since": "before"}, (412, "ConditionNotMet")),
+        ({"if_none_match": "other", "if_modified_since": "now"}, (201, "")),
+        ({"if_match": "other", "if_unmodified_since": "now"}, (412, "ConditionNotMet")),
+        ({"if_match": "present", "if_unmodified_since": "before"}, (201, "")),
+        ({"if_match": "present", "if_modified_since": "before"}, (400, "MultipleConditionHeadersNotSupported")),
+        ({"if_match": "present", "if_none_match": "other"}, (400, "MultipleConditionHeadersNotSupported")),
+    ],
+)
+async def test_write_goes_by_one_condition(
+    http: Http, invoices: ContainerClient, conditions: dict[str, str], expected: tuple[int, str]
+) -> None:
+    """Of an etag and a time about the same question a write heeds the etag; it takes no other two conditions at once."""
+    named = await conditions_of(await invoices.upload_blob("1", b"one"))
+    sent = {header: named[value] for header, value in conditions.items()}
+    answer = await http.send("PUT", "/invoices/1", body=b"two", x_ms_blob_type="BlockBlob", **sent)
+    assert answer == expected
+
+
+async def conditions_of(blob: BlobClient) -> dict[str, str]:
+    """Return the values of conditional headers about a blob: its etag and another, its time and one before."""
+    present = await blob.get_blob_properties()
+    assert present.last_modified is not None
+    before = present.last_modified - timedelta(hours=1)
+    times = {"now": present.last_modified, "before": before}
+    return {"present": present.etag, "other": '"other"'} | {
+        name: format_datetime(time, usegmt=True) for name, time in times.items()
+    }
 
 
 async def test_properties_tell_what_was_uploaded(invoices: ContainerClient) -> None:
