@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import os
 import tempfile
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -25,31 +26,35 @@ _FILE_BYTES = 128 * 1024 * 1024
 class _File:
     """An unnamed temporary file that closes itself when no piece refers to it."""
 
-    __slots__ = ("_descriptor", "end")
+    __slots__ = ("_descriptor", "_lock", "end")
 
     def __init__(self) -> None:
         # Only the descriptor: a file object that is collected in a circle may be finalized first, and warns.
         with tempfile.TemporaryFile(buffering=0) as file:
             self._descriptor = os.dup(file.fileno())
         self.end = 0
+        # a test looks at blobs from its own thread while the emulator serves in another, and they share one position
+        self._lock = threading.Lock()
 
     def __del__(self) -> None:
         os.close(self._descriptor)
 
     def write(self, offset: int, data: bytes) -> None:
-        os.lseek(self._descriptor, offset, os.SEEK_SET)
         view = memoryview(data)
-        while view:
-            view = view[os.write(self._descriptor, view) :]
+        with self._lock:
+            os.lseek(self._descriptor, offset, os.SEEK_SET)
+            while view:
+                view = view[os.write(self._descriptor, view) :]
 
     def read(self, offset: int, length: int) -> bytes:
-        os.lseek(self._descriptor, offset, os.SEEK_SET)
-        data = os.read(self._descriptor, length)
-        while len(data) < length:
-            more = os.read(self._descriptor, length - len(data))
-            if not more:
-                raise OSError(f"a temporary file ended {length - len(data)} bytes early: was it truncated?")
-            data += more
+        with self._lock:
+            os.lseek(self._descriptor, offset, os.SEEK_SET)
+            data = os.read(self._descriptor, length)
+            while len(data) < length:
+                more = os.read(self._descriptor, length - len(data))
+                if not more:
+                    raise OSError(f"a temporary file ended {length - len(data)} bytes early: was it truncated?")
+                data += more
         return data
 
 

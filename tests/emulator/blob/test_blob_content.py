@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -50,6 +51,19 @@ def test_what_grows_goes_to_a_file_and_stays_one_piece() -> None:
     longer = space.appended(content, other)
     assert longer.read(999_999) == b"xyz"
     assert content.size == 1_000_000
+
+
+def test_threads_read_and_write_one_file() -> None:
+    """A thread that reads content while another writes into the same file gets its own bytes: the file has one position."""
+    space = Space()
+    contents = [space.filed(bytes([number]) * 100) for number in range(4)]
+
+    def use(number: int) -> bool:
+        own = bytes([number]) * 100
+        return all(contents[number].read() == own and space.filed(own).read() == own for _ in range(500))
+
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(use, range(4))) == [True] * 4
 
 
 def test_many_small_blocks_go_to_a_file_together() -> None:
