@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _MAX_RESULTS = 5_000
 
+_NUMBER = re.compile(r"-?[0-9]{1,9}\Z")
+
 # What could be included; of most there is nothing, for the emulator has no snapshots, versions, deleted blobs or tags.
 _INCLUDABLE = {
     "list": frozenset({"metadata", "deleted", "system"}),
@@ -128,7 +130,7 @@ def _limit(query: Mapping[str, str]) -> int:
     text = query.get("maxresults")
     if not text:
         return _MAX_RESULTS
-    if not (text.isascii() and text.lstrip("-").isdigit()) or len(text) > 9:
+    if not _NUMBER.match(text):
         raise invalid_query("maxresults", text)
     number = int(text)
     if number < 1:

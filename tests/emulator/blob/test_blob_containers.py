@@ -131,6 +131,7 @@ async def test_listed_blob_has_its_properties(invoices: ContainerClient) -> None
     [
         ("maxresults=0", (400, "OutOfRangeQueryParameterValue")),
         ("maxresults=-3", (400, "OutOfRangeQueryParameterValue")),
+        ("maxresults=--3", (400, "InvalidQueryParameterValue")),
         ("maxresults=many", (400, "InvalidQueryParameterValue")),
         ("maxresults=" + "9" * 99, (400, "InvalidQueryParameterValue")),
         ("maxresults=9999", (200, "")),
