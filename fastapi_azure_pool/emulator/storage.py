@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from fastapi_azure_pool.emulator.blob.account import Account
@@ -13,6 +14,9 @@ from fastapi_azure_pool.emulator.server import LoopbackServer
 if TYPE_CHECKING:
     from fastapi_azure_pool.emulator.faults import Faults
     from fastapi_azure_pool.emulator.tokens import TokenIssuer
+
+# "Storage account overview", storage account name.
+_NAME = re.compile(r"[a-z0-9]{3,24}\Z")
 
 
 class _Server(LoopbackServer):
@@ -58,7 +62,7 @@ class Storage:
         self, faults: Faults, issuer: TokenIssuer, *, host: str, port: int, name: str | None, key: str | None
     ) -> None:
         self.name = DEFAULT_ACCOUNT if name is None else name
-        if not (3 <= len(self.name) <= 24 and self.name.isascii() and self.name.isalnum() and self.name.islower()):
+        if not _NAME.match(self.name):
             raise ValueError(f"storage_account={self.name!r} must have 3 to 24 lower-case letters and digits")
         self.key = DEFAULT_KEY if key is None else key
         self.account = Account()

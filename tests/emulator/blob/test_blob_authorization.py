@@ -64,6 +64,11 @@ async def test_account_and_key_can_be_chosen() -> None:
                 await service.get_service_properties()
 
 
+def test_account_may_have_digits_alone() -> None:
+    """A name of digits is one that Azure allows."""
+    assert Emulator(storage_account="2026").storage_account == "2026"
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -71,6 +76,7 @@ async def test_account_and_key_can_be_chosen() -> None:
         ({"storage_key": ""}, "storage_key must not be empty"),
         ({"storage_account": "Shop"}, "storage_account='Shop' must have 3 to 24"),
         ({"storage_account": "ab"}, "storage_account='ab' must have 3 to 24"),
+        ({"storage_account": "ab\n"}, r"storage_account='ab\\n' must have 3 to 24"),
         ({"storage_account": "a/b"}, "storage_account='a/b' must have 3 to 24"),
         ({"blob_port": 65536}, "blob_port=65536"),
     ],
