@@ -22,7 +22,13 @@ from fastapi_azure_pool.emulator.blob.blobs import (
     sent_settings,
 )
 from fastapi_azure_pool.emulator.blob.content import Content
-from fastapi_azure_pool.emulator.blob.errors import BlobError, invalid_header, md5_mismatch, not_supported
+from fastapi_azure_pool.emulator.blob.errors import (
+    BlobError,
+    invalid_header,
+    md5_mismatch,
+    missing_query,
+    not_supported,
+)
 from fastapi_azure_pool.emulator.blob.request import base64_text, md5_of
 from fastapi_azure_pool.emulator.blob.responses import blob_response
 
@@ -98,13 +104,15 @@ class Copies:
         _, blob = find_blob(account, request)
         if request.headers.get("x-ms-copy-action", "").lower() != "abort":
             raise invalid_header("x-ms-copy-action", request.headers.get("x-ms-copy-action", ""))
-        task = self._tasks.get(request.query.get("copyid", ""))
-        if task is None or blob.copy is None or blob.copy.status != "pending":
+        copy_id = request.query.get("copyid")
+        if copy_id is None:
+            raise missing_query("copyid")
+        if blob.copy is None or blob.copy.status != "pending":
             raise BlobError(409, "NoPendingCopyOperation", "There is currently no pending copy operation.")
-        if blob.copy.id != request.query["copyid"]:
+        if blob.copy.id != copy_id:
             message = "The specified copy ID did not match the copy ID for the pending copy operation."
             raise BlobError(409, "CopyIdMismatch", message)
-        task.cancel()
+        self._tasks[copy_id].cancel()
         return blob_response(request, 204)
 
     def _start(self, container: Container, blob: Blob, copy: Copy, source: Source) -> None:

@@ -235,7 +235,11 @@ async def test_copy_that_goes_on_can_be_aborted(http: Http, invoices: ContainerC
             400,
             "InvalidHeaderValue",
         )
-        with refused(409, "NoPendingCopyOperation"):
+        assert await http.send("PUT", "/invoices/copy", "comp=copy", x_ms_copy_action="abort") == (
+            400,
+            "MissingRequiredQueryParameter",
+        )
+        with refused(409, "CopyIdMismatch"):
             await copy.abort_copy("other")
         await copy.abort_copy(copy_id)
         properties = await settled(copy)
