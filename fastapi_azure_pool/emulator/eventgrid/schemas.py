@@ -84,7 +84,7 @@ def parse_events(body: bytes, content_type: str, schema: Schema, topic_id: str) 
     """
     try:
         document = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise invalid_input(f"Unexpected token when reading JSON: {error}.") from error
     media_type = content_type.partition(";")[0].strip().lower()
     if schema == "EventGridSchema" or media_type == _BATCH:

@@ -150,6 +150,7 @@ async def test_a_time_without_a_zone_is_in_utc(azure: Emulator, post: Poster) ->
         ([EVENT | {"colour": "red"}], "Received unexpected property 'colour'"),
         (b"[{", "Unexpected token when reading JSON"),
         (b"\xff", "Unexpected token when reading JSON"),
+        (b"[" * 100_000, "Unexpected token when reading JSON"),
     ],
 )
 async def test_what_is_no_event_grid_event_is_refused(azure: Emulator, post: Poster, body: Any, message: str) -> None:
