@@ -98,7 +98,23 @@ def test_other_values_are_no_keys(value: object) -> None:
         SINGLE.extract({"key": value})
 
 
-@pytest.mark.parametrize("header", ["", "ada", '"ada"', "{", "[1, 2]", '[["ada"]]', '[{"a": 1}]', "7"])
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        "ada",
+        '"ada"',
+        "{",
+        "[1, 2]",
+        "[NaN]",
+        "[-Infinity]",
+        "[1e999]",
+        "[" * 10_000,
+        '[["ada"]]',
+        '[{"a": 1}]',
+        "7",
+    ],
+)
 def test_malformed_headers_are_refused(header: str) -> None:
     """A header that is no list of components gets 400."""
     with pytest.raises(CosmosError) as caught:

@@ -7,6 +7,7 @@ MurmurHash3_x64_128 by Austin Appleby, public domain (https://github.com/aappleb
 from __future__ import annotations
 
 import json
+import math
 import struct
 from dataclasses import dataclass
 from enum import Enum
@@ -89,7 +90,7 @@ class PartitionKeyDefinition:
         """
         try:
             components = json.loads(header)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise bad_request(f"Partition key {header} is invalid.") from error
         if not isinstance(components, list) or len(components) > len(self.paths):
             raise bad_request(f"Partition key {header} is invalid.", substatus=PARTITION_KEY_MISMATCH)
@@ -150,9 +151,12 @@ def _canonical(value: object) -> object:
         return ("boolean", value)
     if isinstance(value, (int, float)):
         try:
-            return ("number", float(value) + 0.0)  # which makes -0.0 the 0.0 that it equals
-        except OverflowError as error:
-            raise bad_request("A partition key's number is out of range.") from error
+            number = float(value) + 0.0  # which makes -0.0 the 0.0 that it equals
+        except OverflowError:
+            number = math.inf
+        if not math.isfinite(number):
+            raise bad_request("A partition key's number is out of range.")
+        return ("number", number)
     raise bad_request("A partition key's value must be a string, a number, a boolean or null.")
 
 
