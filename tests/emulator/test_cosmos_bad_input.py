@@ -44,6 +44,7 @@ ITEMS = "/dbs/shop/colls/orders/docs"
         b'{"id": "1", "customer_id": "ada", "n": 1e999}',
         b'{"id": "1", "customer_id": "ada", "n": -Infinity}',
         b'{"id": "1", "customer_id": ' + b"9" * 5000 + b"}",
+        b'{"id": "1", "customer_id": "ada", "n": 1' + b"0" * 400 + b"}",
         b"[" * 100_000,
         b'{"id": "1", "a":' * 50_000,
     ],

@@ -31,6 +31,15 @@ ITEMS = "/dbs/shop/colls/orders/docs"
 ADA = '["ada"]'
 
 
+async def test_integers_have_64_bits(orders: ContainerProxy) -> None:
+    """An integer of up to 64 bits is kept as it is, a longer one as the nearest floating-point number."""
+    numbers = [2**63 - 1, -(2**63), 2**63, -(2**63) - 1, 10**30]
+    await orders.create_item({"id": "1", "customer_id": "ada", "numbers": numbers})
+    kept = (await orders.read_item("1", "ada"))["numbers"]
+    assert kept == [2**63 - 1, -(2**63), 2.0**63, -(2.0**63), 1e30]
+    assert [type(number) for number in kept] == [int, int, float, float, float]
+
+
 async def test_item_goes_through_its_life(orders: ContainerProxy) -> None:
     """An item is created, read, replaced, patched and deleted, and each step shows in the next read."""
     await orders.create_item({"id": "1", "customer_id": "ada", "total": 3})

@@ -33,6 +33,12 @@ def patch(document: dict[str, Any], *operations: dict[str, Any]) -> dict[str, An
     return apply_patch(document, list(operations), KEY)
 
 
+def test_sum_beyond_64_bits_is_a_float() -> None:
+    """An increment that leaves the integers of 64 bits goes on as a floating-point number, as Azure stores it."""
+    total = patch({"a": 2**63 - 1}, {"op": "incr", "path": "/a", "value": 1})["a"]
+    assert (type(total), total) == (float, 2.0**63)
+
+
 @pytest.mark.parametrize(
     ("document", "operation", "expected"),
     [
@@ -55,6 +61,7 @@ def patch(document: dict[str, Any], *operations: dict[str, Any]) -> dict[str, An
         ({"a": 1}, {"op": "incr", "path": "/a", "value": -1.5}, {"a": -0.5}),
         ({}, {"op": "incr", "path": "/a", "value": 2}, {"a": 2}),
         ({"a": [1]}, {"op": "incr", "path": "/a/0", "value": 2}, {"a": [3]}),
+        ({"a": 2**63 - 2}, {"op": "incr", "path": "/a", "value": 1}, {"a": 2**63 - 1}),
         ({"a": 1}, {"op": "move", "from": "/a", "path": "/b"}, {"b": 1}),
         ({"a": 1, "b": 2}, {"op": "move", "from": "/a", "path": "/b"}, {"b": 1}),
         ({"a": {"b": 1}}, {"op": "move", "from": "/a/b", "path": "/a"}, {"a": 1}),
@@ -93,7 +100,6 @@ def test_operations_do_what_azure_does(document: dict[str, Any], operation: dict
         ({"op": "incr", "path": "/n", "value": "1"}, "must be a number"),
         ({"op": "incr", "path": "/n", "value": True}, "must be a number"),
         ({"op": "incr", "path": "/a/7", "value": 1}, "not an index"),
-        ({"op": "incr", "path": "/huge", "value": 0.5}, "out of range"),
         ({"op": "move", "from": "/none", "path": "/b"}, "'none' does not exist"),
         ({"op": "move", "from": "/o", "path": "/o/b"}, "must not lie within"),
         ({"op": "move", "path": "/b"}, "'from' must be a path"),
@@ -114,7 +120,7 @@ def test_operations_do_what_azure_does(document: dict[str, Any], operation: dict
 )
 def test_operations_that_do_not_fit_are_refused(operation: Any, reason: str) -> None:
     """An operation that Azure would refuse gets 400, says which and why, and undoes the ones before it."""
-    document = {"customer": {"id": "ada"}, "a": [1, 2], "n": 1, "t": "x", "o": {}, "yes": True, "huge": 10**400}
+    document = {"customer": {"id": "ada"}, "a": [1, 2], "n": 1, "t": "x", "o": {}, "yes": True}
     before = copy.deepcopy(document)
     with pytest.raises(CosmosError) as caught:
         patch(document, {"op": "set", "path": "/n", "value": 2}, operation)

@@ -253,9 +253,17 @@ def parse_json(text: bytes) -> Any:
         CosmosError: 400, it is not JSON.
     """
     try:
-        return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+        return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite, parse_int=_whole)
     except (ValueError, RecursionError) as error:
         raise bad_request("The input content is invalid because it is not valid JSON.") from error
+
+
+def within_64_bits(number: int) -> bool:
+    """Say whether the service stores an integer as such; of a longer one it keeps the nearest floating-point number.
+
+    Source: ``Number64`` in the SDK for .NET, azure-cosmos-dotnet-v3.
+    """
+    return -(2**63) <= number < 2**63
 
 
 def parse_object(text: bytes) -> Item:
@@ -279,6 +287,11 @@ def _finite(text: str) -> float:
     if math.isinf(number):
         raise ValueError(text)
     return number
+
+
+def _whole(text: str) -> int | float:
+    # the quick way for all that has fewer digits than the largest
+    return int(text) if len(text) < 19 or within_64_bits(int(text)) else _finite(text)
 
 
 def _sequence(item: StoredItem) -> int:

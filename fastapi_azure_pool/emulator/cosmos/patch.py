@@ -9,6 +9,7 @@ import copy
 from typing import TYPE_CHECKING, Any
 
 from fastapi_azure_pool.emulator.cosmos.errors import CosmosError, bad_request
+from fastapi_azure_pool.emulator.cosmos.items import within_64_bits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,10 +92,9 @@ def _increment(document: Item, operation: Item, number: int, definition: Partiti
     current = _get(target, name, number)
     if not _is_number(current):
         raise _invalid(number, f"'incr' needs a number at its path, and '{name}' holds none")
-    try:
-        total = current + step
-    except OverflowError as error:  # an integer too long to be added to a fraction
-        raise _invalid(number, "the number is out of range") from error
+    total = current + step
+    if isinstance(total, int) and not within_64_bits(total):
+        total = float(total)
     _put(target, name, total, number)
 
 
