@@ -262,6 +262,25 @@ REQUESTS = (
     Request("get if modified since long ago", "GET", "plain", headers={"if-modified-since": LONG_AGO}),
     Request("get if modified since the future", "GET", "plain", headers={"if-modified-since": IN_FUTURE}),
     Request("head if modified since the future", "HEAD", "plain", headers={"if-modified-since": IN_FUTURE}),
+    Request(
+        "get if it is another or modified since the future",
+        "GET",
+        "plain",
+        headers={"if-none-match": '"0x1"', "if-modified-since": IN_FUTURE},
+    ),
+    Request(
+        "get under any etag if modified since the future",
+        "GET",
+        "plain",
+        headers={"if-match": "*", "if-modified-since": IN_FUTURE},
+    ),
+    Request(
+        "put under two conditions",
+        "PUT",
+        "plain",
+        body=b"x",
+        headers={**TEXT, "if-match": '"0x1"', "if-modified-since": LONG_AGO},
+    ),
     Request("get if unmodified since long ago", "GET", "plain", headers={"if-unmodified-since": LONG_AGO}),
     Request("delete under another etag", "DELETE", "plain", headers={"if-match": '"0x1"'}),
     # Blocks

@@ -15,7 +15,7 @@ from azure.core.exceptions import AzureError
 from azure.core.pipeline.transport import AioHttpTransport
 from azure.cosmos import PartitionKey
 from azure.cosmos.aio import CosmosClient
-from azure.cosmos.exceptions import CosmosHttpResponseError
+from azure.cosmos.exceptions import CosmosBatchOperationError, CosmosHttpResponseError
 
 if TYPE_CHECKING:
     from azure.cosmos.aio import ContainerProxy, DatabaseProxy
@@ -198,6 +198,33 @@ MANAGEMENT: dict[str, Managing] = {
 }
 """What is done with containers, one after another, by the names under which the outcomes are known."""
 
+
+async def _batch(items: ContainerProxy) -> list[Any]:
+    created = ("create", ({"id": "6", "customer_id": "ada"},))
+    results = await items.execute_item_batch([created, ("read", ("1",)), ("delete", ("2",))], partition_key="ada")
+    return [[result["statusCode"], result.get("resourceBody")] for result in results]
+
+
+async def _failing_batch(items: ContainerProxy) -> list[Any]:
+    created = ("create", ({"id": "6", "customer_id": "ada"},))
+    try:
+        await items.execute_item_batch([created, ("create", (ITEMS[0],))], partition_key="ada")
+    except CosmosBatchOperationError as error:
+        statuses = [result["statusCode"] for result in error.operation_responses]
+        return [error.error_index, statuses, sorted([item["id"] async for item in items.read_all_items()])]
+    return ["no error"]
+
+
+async def _change_feed(items: ContainerProxy) -> list[Any]:
+    await items.upsert_item(ITEMS[0] | {"total": 4})
+    feed = items.query_items_change_feed(start_time="Beginning", partition_key="ada")
+    return [[item["id"], item.get("total")] async for item in feed]
+
+
+def _create_with_time_to_live(ttl: int) -> Operation:
+    return lambda items: items.create_item({"id": "6", "customer_id": "ada", "ttl": ttl})
+
+
 CHANGES: dict[str, Operation] = {
     "create an item": lambda items: items.create_item({"id": "6", "customer_id": "ada", "deep": {"a": [1, {}]}}),
     "create an item that is there": lambda items: items.create_item(ITEMS[0]),
@@ -205,6 +232,11 @@ CHANGES: dict[str, Operation] = {
     "create an item with an id of 1,023 bytes": _create_with_id_of(1023),
     "create an item with an id of 1,024 bytes": _create_with_id_of(1024),
     "create an item with an empty id": lambda items: items.create_item({"id": "", "customer_id": "ada"}),
+    "create an item with a time to live": _create_with_time_to_live(60),
+    "create an item with no time to live": _create_with_time_to_live(0),
+    "batch": _batch,
+    "batch of which one operation fails": _failing_batch,
+    "change feed of a partition key": _change_feed,
     "read an item of the key null": _key_of_none,
     "read a deleted item": _deleted,
     "read the same id with two keys": _same_id_for_another_key,
