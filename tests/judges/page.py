@@ -30,8 +30,8 @@ Of {blob_count} requests, whose status, error code, headers and body were compar
 Of {cosmos_count} operations of the official SDK these had different outcomes, an item's properties or the status of an error:
 
 {cosmos_table}
-Besides, cosmosdb-server takes any key, keeps items whose time to live is over, and gives an address of its own that clients must not
-follow: they need `enable_endpoint_discovery=False`.
+Besides, cosmosdb-server takes any key, keeps items whose time to live is over, and gives an address of its own that clients must
+not follow: they need `enable_endpoint_discovery=False`.
 """
 
 
