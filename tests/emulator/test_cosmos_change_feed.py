@@ -88,7 +88,7 @@ async def test_pages_of_a_feed(wide: ContainerProxy) -> None:
     sizes = []
     async for page in pages:
         sizes.append(len([item async for item in page]))
-        assert sum(sizes) <= 30, "a feed that never ends would tell its items again and again"
+        assert len(sizes) <= 30, "the feed does not end"
     assert (sum(sizes), max(sizes)) == (30, 2)
     feed_range = await anext(aiter(wide.read_feed_ranges()))
     part = await ids(wide.query_items_change_feed(start_time="Beginning", feed_range=feed_range))
