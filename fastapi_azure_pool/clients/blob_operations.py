@@ -12,6 +12,7 @@ from fastapi_azure_pool.clients.batching import yield_to_others
 from fastapi_azure_pool.clients.blob_content import prepare
 from fastapi_azure_pool.clients.blob_files import write_file
 from fastapi_azure_pool.clients.blob_names import checked_blob_name, file_name, safe_blob_name
+from fastapi_azure_pool.clients.blob_reading import read_blob
 from fastapi_azure_pool.clients.blob_sas import DelegationKeys, checked_expiry, sign
 from fastapi_azure_pool.clients.blob_told import ToldDownload, told
 
@@ -80,8 +81,11 @@ class BlobOperations(ABC):
         encoding = options.pop("encoding", None)
         async with self.get_container_client() as container:
             with told(blob_name):
-                stream = await container.get_blob_client(blob_name).download_blob(**options)
-            content = await ToldDownload.of(stream).readall()
+                blob = container.get_blob_client(blob_name)
+                if options:
+                    content = await ToldDownload.of(await blob.download_blob(**options)).readall()
+                else:
+                    content = await read_blob(blob)
         return content if encoding is None else content.decode(encoding)
 
     @asynccontextmanager
