@@ -79,6 +79,7 @@ class SharedCredential:
 
         Raises:
             azure.core.exceptions.ClientAuthenticationError: The credential cannot get one, or is being closed.
+            RuntimeError: It is in use on another event loop.
             TypeError: The credential turns out to be a sync one.
         """
         info = await self._get(scopes, {"claims": claims, "tenant_id": tenant_id, "enable_cae": enable_cae, **options})
@@ -89,6 +90,7 @@ class SharedCredential:
 
         Raises:
             azure.core.exceptions.ClientAuthenticationError: The credential cannot get one, or is being closed.
+            RuntimeError: It is in use on another event loop.
             TypeError: The credential turns out to be a sync one.
         """
         return await self._get(scopes, {**(options or {})})
@@ -121,7 +123,11 @@ class SharedCredential:
         """Keep the credential, which is its own."""
 
     async def close(self) -> None:
-        """End token requests under way, forget the tokens, and close the credential if it was made here."""
+        """End token requests under way, forget the tokens, and close the credential if it was made here.
+
+        Raises:
+            RuntimeError: It is in use on another event loop.
+        """
         if self._keeper is not None:
             await self._keeper.close()
 

@@ -74,15 +74,19 @@ class TokenKeeper:
         self._kept: set[_Wish] = set()
         self._renewing: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
+        self._closing_count = 0
 
     async def get(self, scopes: tuple[str, ...], options: Mapping[str, Any]) -> AccessTokenInfo:
         """Give a token for these scopes and options.
 
         Raises:
             azure.core.exceptions.ClientAuthenticationError: The credential cannot get one, or is being closed.
+            RuntimeError: It is in use on another event loop.
             TypeError: The credential turns out to be a sync one.
         """
         self._move_to_running_loop()
+        if self._closing_count:
+            raise ClientAuthenticationError(message="the credential is being closed")
         claims: str | None = options.get("claims")
         wish = _Wish(scopes, tuple(sorted((name, value) for name, value in options.items() if name != "claims")))
         held = self._held.get(wish) if claims is None else None
@@ -112,9 +116,10 @@ class TokenKeeper:
     def keep_fresh(self, scopes: Iterable[str]) -> None:
         """Ask for tokens of these scopes now, each for itself, and renew them from now on, used or not, until `close`.
 
-        Does nothing while it does so on another event loop: whoever shares it is told by its pool that this is wrong.
+        Does nothing while it is being closed, or is in use on another event loop: whoever shares it is told by its pool that this
+        is wrong.
         """
-        if self._renewing is not None and self._is_in_use_elsewhere():
+        if self._closing_count or self._is_in_use_elsewhere():
             return
         self._move_to_running_loop()
         for scope in scopes:
@@ -144,9 +149,19 @@ class TokenKeeper:
     async def close(self) -> None:
         """End renewing and the requests under way, forget the tokens, and close the credential if it was made here.
 
-        After that it can be used again.
+        Nobody gets a token meanwhile; after that it can be used again.
+
+        Raises:
+            RuntimeError: It is in use on another event loop.
         """
         self._move_to_running_loop()
+        self._closing_count += 1
+        try:
+            await self._shut_down()
+        finally:
+            self._closing_count -= 1
+
+    async def _shut_down(self) -> None:
         ending: list[asyncio.Task[Any]] = [*self._requests.values()]
         if self._renewing is not None:
             ending.append(self._renewing)
@@ -158,17 +173,30 @@ class TokenKeeper:
         self._kept.clear()
         if self._factory is not None and self._credential is not None:
             made, self._credential = self._credential, None
-            await made.close()
+            if hasattr(made, "close"):  # One by hand may have `get_token` only.
+                await made.close()
 
     def _is_in_use_elsewhere(self) -> bool:
+        """Tell whether something of it belongs to another event loop that is not gone."""
         loop = self._loop
-        return loop is not None and loop is not asyncio.get_running_loop() and not loop.is_closed()
+        if loop is None or loop is asyncio.get_running_loop() or loop.is_closed():
+            return False
+        is_made_there = self._factory is not None and self._credential is not None
+        return bool(self._requests) or self._renewing is not None or is_made_there
 
     def _move_to_running_loop(self) -> None:
-        """Leave behind what was made on an event loop that is gone: it can neither be used on another one nor be closed."""
+        """Leave behind what was made on an event loop that is gone: it can neither be used on another one nor be closed.
+
+        Raises:
+            RuntimeError: That event loop is not gone.
+        """
         running = asyncio.get_running_loop()
         if self._loop is running:
             return
+        if self._is_in_use_elsewhere():
+            raise RuntimeError(
+                "the credential is in use on another event loop: make a SharedCredential for each, or close this one there first"
+            )
         if self._loop is not None and self._loop.is_closed():
             self._requests.clear()
             self._renewing = None

@@ -20,7 +20,7 @@ from tests.clients.credentials import CountingCredential, InformingCredential
 from tests.clients.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
 
     from fastapi_azure_pool.clients.token_keeper import TokenKeeper
 
@@ -173,6 +173,51 @@ async def test_close_ends_requests_under_way() -> None:
     with pytest.raises(ClientAuthenticationError, match="closed during the token request"):
         await caller
     assert credential.times_closed == 1
+
+
+async def test_while_it_is_closed_nobody_gets_a_token() -> None:
+    """Who asks meanwhile gets an authentication error, and causes neither a request nor a second credential; nor does prepare()."""
+
+    class SlowlyClosed(CountingCredential):
+        async def close(self) -> None:
+            closing.set()
+            await let.wait()
+            await super().close()
+
+    closing, let = asyncio.Event(), asyncio.Event()
+    shared = SharedCredential(factory=SlowlyClosed, scopes=[SCOPE])
+    await shared.get_token(SCOPE)
+    ending = asyncio.create_task(shared.close())
+    await closing.wait()
+    with pytest.raises(ClientAuthenticationError, match="is being closed"):
+        await shared.get_token(SCOPE)
+    shared.prepare()
+    let.set()
+    await ending
+    assert [(len(made.requests), made.times_closed) for made in SlowlyClosed.made] == [(1, 1)]
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    await shared.get_token(SCOPE)
+    await shared.close()
+    assert len(SlowlyClosed.made) == 2
+
+
+async def test_a_made_credential_need_not_be_closeable() -> None:
+    """A credential by hand that has get_token and nothing else is let go when it is closed."""
+
+    class Bare:
+        async def get_token(self, *_: str, **__: Any) -> AccessToken:
+            return AccessToken("bare", int(time.time()) + 3600)
+
+    made: list[Bare] = []
+
+    def make() -> Any:
+        made.append(Bare())
+        return made[-1]
+
+    for times in (1, 2):
+        async with SharedCredential(factory=make) as shared:
+            assert (await shared.get_token(SCOPE)).token == "bare"
+        assert len(made) == times
 
 
 async def test_a_caller_cancelled_while_the_credential_is_closed_is_cancelled() -> None:
@@ -359,6 +404,25 @@ async def test_what_is_kept_fresh_on_one_loop_is_left_alone_by_another() -> None
     await asyncio.to_thread(asyncio.run, prepare())
     assert (keeper._loop, keeper._renewing, keeper._changed) == before
     assert (await shared.get_token(SCOPE)).token == "token-1"
+    await shared.close()
+
+
+@pytest.mark.parametrize("use", [lambda shared: shared.get_token(SCOPE), SharedCredential.close], ids=["ask", "close"])
+async def test_what_is_in_use_on_one_loop_is_refused_on_another(use: Callable[[SharedCredential], Any]) -> None:
+    """Whoever asks, or closes it, on a second event loop is told so at once, and the first one's request goes on."""
+    credential = CountingCredential()
+    credential.let.clear()
+    shared = SharedCredential(credential=credential)
+    first = asyncio.create_task(shared.get_token(SCOPE))
+    await eventually(lambda: credential.requests)
+
+    async def use_it() -> None:
+        with pytest.raises(RuntimeError, match="in use on another event loop: make a SharedCredential for each"):
+            await use(shared)
+
+    await asyncio.to_thread(asyncio.run, use_it())
+    credential.let.set()
+    assert (await first).token == "token-1"
     await shared.close()
 
 
