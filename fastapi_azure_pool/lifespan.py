@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastapi_azure_pool.errors import ConnectionFailed, ConnectionsExhausted
-from fastapi_azure_pool.registry import STATE_KEY, AzurePools, pools_of
+from fastapi_azure_pool.registry import STATE_KEY, join_pools, leave_pools
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
     from starlette.applications import Starlette
 
-    from fastapi_azure_pool.clients.credentials import CredentialFactory, SharedCredential
+    from fastapi_azure_pool.clients.credentials import CredentialFactory, LentCredential
     from fastapi_azure_pool.clients.managed import AnyManagedClient
 
 _logger = logging.getLogger(__name__)
@@ -46,8 +46,9 @@ async def open_pools(
             trying.
         credential: One async credential for all clients that were given no authentication of their own: either the credential,
             which stays yours to close, or what makes it, such as ``azure.identity.aio.DefaultAzureCredential``, which is called
-            once, and what it made closed last. Its tokens are asked for while the clients open, each once for all clients, and
-            renewed before they end. None: the one of the ``open_pools`` that this one joins, if that has one.
+            once, and what it made closed after the last client that it was lent to. Its tokens are asked for while the clients
+            open, each once for all clients, and renewed before they end. None: the one of the ``open_pools`` that this one joins, if
+            that has one.
         clients: Managed clients by name.
 
     Yields:
@@ -63,20 +64,18 @@ async def open_pools(
     if twice:
         raise ValueError(f"there are two pools {min(twice)!r}: give one of them another name")
     own = {**(pools or {}), **clients}
-    held = pools_of(app)
-    registry = AzurePools() if held is None else held
     async with AsyncExitStack() as afterwards:  # Done in reverse.
+        registry = join_pools(app)
+        afterwards.callback(leave_pools, app, registry)
         registry.add(own)
-        afterwards.callback(_take_out, app, registry, own)
-        setattr(app.state, STATE_KEY, registry)
-        lender = registry.credential
-        if credential is not None:
-            lender = _lent(credential)
-            afterwards.push_async_callback(lender.close)
-            if held is None:
+        afterwards.callback(registry.remove, own)
+        lender = registry.credential if credential is None else _lent(credential)
+        if lender is not None:
+            lender.hold()
+            afterwards.push_async_callback(lender.let_go)
+            if registry.user_count == 1:
                 registry.credential = lender
                 afterwards.callback(setattr, registry, "credential", None)
-        if lender is not None:
             for client in own.values():
                 client.borrow_credential(lender)
                 afterwards.callback(client.give_back_credential)
@@ -119,17 +118,10 @@ def pool_lifespan(
     return with_pools
 
 
-def _lent(credential: AsyncTokenCredential | CredentialFactory) -> SharedCredential:
+def _lent(credential: AsyncTokenCredential | CredentialFactory) -> LentCredential:
     from fastapi_azure_pool.clients.credentials import lent_credential  # noqa: PLC0415 - azure-core, for those who use it
 
     return lent_credential(credential)
-
-
-def _take_out(app: Starlette, registry: AzurePools, clients: Mapping[str, AnyManagedClient]) -> None:
-    """Leave the application without these clients, and with the last of all without its `AzurePools`."""
-    registry.remove(clients)
-    if not registry and pools_of(app) is registry:
-        delattr(app.state, STATE_KEY)
 
 
 async def _open_all(clients: Iterable[AnyManagedClient], *, fail_fast: bool) -> None:

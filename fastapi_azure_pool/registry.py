@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
     from starlette.requests import HTTPConnection
 
-    from fastapi_azure_pool.clients.credentials import SharedCredential
+    from fastapi_azure_pool.clients.credentials import LentCredential
     from fastapi_azure_pool.clients.managed import AnyManagedClient
 
 STATE_KEY = "azure_pools"
@@ -29,12 +29,14 @@ class AzurePools:
 
     Attributes:
         credential: What the application lends to clients without authentication of their own; None when it has none.
+        user_count: How many ``open_pools`` and ``fake_pools`` of the application run; the last one takes it away.
     """
 
-    __slots__ = ("_clients", "credential")
+    __slots__ = ("_clients", "credential", "user_count")
 
     def __init__(self) -> None:
-        self.credential: SharedCredential | None = None
+        self.credential: LentCredential | None = None
+        self.user_count = 0
         self._clients: dict[str, AnyManagedClient] = {}
 
     def __getitem__(self, name: str) -> AnyManagedClient:
@@ -120,3 +122,20 @@ def find_pools(connection: HTTPConnection) -> AzurePools:
 def pools_of(app: Starlette) -> AzurePools | None:
     """Give the pools that an application holds, or None."""
     return getattr(app.state, STATE_KEY, None)
+
+
+def join_pools(app: Starlette) -> AzurePools:
+    """Give the pools that an application holds, or gets now, for one user more; who calls this calls `leave_pools` once."""
+    pools = pools_of(app)
+    if pools is None:
+        pools = AzurePools()
+        setattr(app.state, STATE_KEY, pools)
+    pools.user_count += 1
+    return pools
+
+
+def leave_pools(app: Starlette, pools: AzurePools) -> None:
+    """Use them no longer; the application is without them when nobody does."""
+    pools.user_count -= 1
+    if pools.user_count == 0 and pools_of(app) is pools:
+        delattr(app.state, STATE_KEY)

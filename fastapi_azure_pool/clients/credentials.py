@@ -153,6 +153,22 @@ class SharedCredential:
         return await self._keeper.get(scopes, wanted)
 
 
+class LentCredential(SharedCredential):
+    """What an application lends to its clients: closed when all that hold it have let go, for their clients go on using it."""
+
+    _holder_count = 0
+
+    def hold(self) -> None:
+        """Keep it open until `let_go`."""
+        self._holder_count += 1
+
+    async def let_go(self) -> None:
+        """Hold it no longer, and close it if nobody else does."""
+        self._holder_count -= 1
+        if self._holder_count == 0:
+            await self.close()
+
+
 class ApplicationCredential(SharedCredential):
     """The credential of the application that has opened a client, for a client that was given no authentication of its own.
 
@@ -216,7 +232,7 @@ def client_credential(
     return SharedCredential(credential=credential, factory=factory, scopes=scopes)
 
 
-def lent_credential(given: AsyncTokenCredential | CredentialFactory) -> SharedCredential:
+def lent_credential(given: AsyncTokenCredential | CredentialFactory) -> LentCredential:
     """Give what an application lends to its clients, of an async credential or of what makes one, which is made at once.
 
     Raises:
@@ -224,7 +240,7 @@ def lent_credential(given: AsyncTokenCredential | CredentialFactory) -> SharedCr
     """
     is_made = hasattr(given, "get_token") or hasattr(given, "get_token_info")
     if is_made and not inspect.isclass(given):
-        return SharedCredential(credential=cast("AsyncTokenCredential", given))
+        return LentCredential(credential=cast("AsyncTokenCredential", given))
     if not callable(given):
         raise TypeError(
             "open_pools(credential=...) must be an async credential, or a function that returns one, such as"
@@ -232,6 +248,6 @@ def lent_credential(given: AsyncTokenCredential | CredentialFactory) -> SharedCr
             " is an argument of the client that it is for, and a pool named credential goes into the mapping:"
             ' open_pools(app, {"credential": client})'
         )
-    shared = SharedCredential(factory=given)
-    shared.make()
-    return shared
+    lent = LentCredential(factory=given)
+    lent.make()
+    return lent

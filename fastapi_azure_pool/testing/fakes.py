@@ -14,7 +14,7 @@ from unittest.mock import AsyncMock, NonCallableMagicMock, create_autospec
 from fastapi_azure_pool.clients.managed import ManagedClient
 from fastapi_azure_pool.pool import ConnectionPool, PoolState
 from fastapi_azure_pool.pool.stats import LastError, PoolStats, PoolTotals
-from fastapi_azure_pool.registry import STATE_KEY, AzurePools, pools_of
+from fastapi_azure_pool.registry import join_pools, leave_pools
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
 
     from fastapi_azure_pool.clients.managed import AnyManagedClient
+    from fastapi_azure_pool.registry import AzurePools
 
 
 class FakeManagedClient(NonCallableMagicMock):
@@ -154,21 +155,18 @@ def fake_pools(
         TypeError: What a name names is no managed client.
     """
     fakes = {**(pools or {}), **clients}
-    held = pools_of(app)
-    registry = AzurePools() if held is None else held
+    registry = join_pools(app)
     replaced = {name: registry[name] for name in fakes if name in registry}
     registry.remove(replaced)
     try:
         registry.add(fakes)
-        setattr(app.state, STATE_KEY, registry)
         for name, client in fakes.items():
             client.pool.name = name
         yield registry
     finally:
         registry.remove(fakes)
         registry.add(replaced)
-        if held is None:
-            delattr(app.state, STATE_KEY)
+        leave_pools(app, registry)
 
 
 def _lent_by(kind: type[AnyManagedClient]) -> type:

@@ -395,3 +395,13 @@ async def test_whoever_ends_last_takes_the_pools_away() -> None:
     assert list(app.state.azure_pools) == ["events"]
     await second.__aexit__(None, None, None)
     assert not hasattr(app.state, "azure_pools")
+
+
+async def test_an_application_without_pools_of_its_own_keeps_its_place_for_others() -> None:
+    """When one that joined an open_pools without clients ends, requests find that there are no pools, not that none ran."""
+    app = FastAPI()
+    async with open_pools(app) as state:
+        async with open_pools(app, orders=ScriptedClient()):
+            pass
+        assert app.state.azure_pools is state["azure_pools"]
+    assert not hasattr(app.state, "azure_pools")

@@ -213,6 +213,32 @@ async def test_a_credential_that_is_closed_is_lent_no_more() -> None:
     await second.__aexit__(None, None, None)
 
 
+async def test_a_credential_is_closed_after_the_last_client_that_it_was_lent_to() -> None:
+    """Also where the open_pools that had the credential ends before another that joined it: that one's clients go on with it."""
+    app, joined = FastAPI(), TokenClient(max_size=2)
+    first, second = open_pools(app, credential=CountingCredential), open_pools(app, orders=joined)
+    await first.__aenter__()
+    await second.__aenter__()
+    await first.__aexit__(None, None, None)
+    joined.pool.expire(joined.pool.connections[0])
+    async with joined.get():
+        assert joined.connector.tokens == ["token-1", "token-1"]
+    assert CountingCredential.made[0].times_closed == 0
+    await second.__aexit__(None, None, None)
+    (made,) = CountingCredential.made
+    assert (made.times_closed, made.use_after_close) == (1, False)
+
+
+async def test_an_application_without_clients_keeps_its_credential() -> None:
+    """An open_pools without clients of its own lends its credential to one after the other that joins it."""
+    app, credential = FastAPI(), CountingCredential()
+    async with open_pools(app, credential=credential):
+        for _ in range(2):
+            async with open_pools(app, orders=TokenClient()):
+                pass
+    assert len(credential.requests) == 1
+
+
 async def test_an_included_router_s_lifespan_finds_the_credential() -> None:
     """With FastAPI's own merging of lifespans, too, a router's clients use the application's credential."""
     client, credential = TokenClient(), CountingCredential()
