@@ -55,11 +55,14 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_RUNNING] = []
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_teardown(item: pytest.Item) -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
     """End the faults of a test before its fixtures are torn down, so that neither they nor the next test meet them."""
-    for azure in item.config.stash[_RUNNING]:
-        azure.recover()
+    try:
+        for azure in item.config.stash[_RUNNING]:
+            azure.recover()
+    finally:  # Fixtures that are not torn down would break every test from here on.
+        yield
 
 
 def _emulator_scope(fixture_name: str, config: pytest.Config) -> Any:  # noqa: ARG001 - pytest's signature

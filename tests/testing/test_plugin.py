@@ -155,6 +155,35 @@ def test_what_a_test_leaves_to_the_next(pytester: pytest.Pytester) -> None:
     run(pytester, "-p", "no:asyncio", configuration=scopes).assert_outcomes(passed=4)
 
 
+def test_an_emulator_that_cannot_start_again_breaks_no_other_test(pytester: pytest.Pytester) -> None:
+    """When a test has stopped it and something else has taken its port, that test's end tells so, and others go on."""
+    pytester.makepyfile(
+        """
+        import socket
+
+        import pytest
+
+        @pytest.fixture
+        def taken():
+            sockets = []
+            yield sockets
+            sockets.pop().close()
+
+        def test_takes_its_port(azure_emulator, taken):
+            host, port = azure_emulator.amqp_authority.split(":")
+            azure_emulator.stop()
+            taken.append(socket.create_server((host, int(port))))
+
+        def test_goes_on(azure_emulator):
+            assert azure_emulator.is_running is False
+            azure_emulator.start()
+        """
+    )
+    result = run(pytester, "-p", "no:asyncio")
+    result.assert_outcomes(passed=2, errors=1)
+    result.stdout.fnmatch_lines(["E*OSError:*port * is in use*"])
+
+
 def test_mistakes_are_told_with_what_to_write(pytester: pytest.Pytester) -> None:
     """A missing application, one that is none, and a lifespan that fails: the error says what to do."""
     pytester.makepyfile(
