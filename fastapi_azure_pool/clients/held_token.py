@@ -20,6 +20,9 @@ the same token again (``azure.identity._constants.DEFAULT_REFRESH_OFFSET``)."""
 WAIT_BEFORE_SECONDS: Final = 10.0
 """How long before its end a token is no longer given while a new one may come: it could expire on its way to the service."""
 
+REST_SECONDS: Final = 1.0
+"""How long after a renewal that failed callers of a token that has ended get that failure, instead of asking one after another."""
+
 _JITTER = 0.1
 
 
@@ -36,6 +39,7 @@ class HeldToken:
         wait_at: When callers begin to wait for the next one: 10 s before the end, or a tenth of its life.
         is_used: Whether anyone has asked for it.
         backoff: When to try again after a renewal that failed.
+        rests_until: Until when callers do not try again either, once it has ended.
     """
 
     info: AccessTokenInfo = field(repr=False)
@@ -44,6 +48,7 @@ class HeldToken:
     wait_at: float
     is_used: bool = False
     backoff: Backoff = field(default_factory=Backoff, repr=False)
+    rests_until: float = 0.0
 
     @classmethod
     def of(cls, info: AccessTokenInfo, number: int, now: float) -> Self:
@@ -79,3 +84,4 @@ class HeldToken:
         """Put the next attempt off: a random part of 0.5 s, then of 1, 2, 4 ... up to 30 s."""
         self.backoff.elapse(now)
         self.backoff.failed(error, now)
+        self.rests_until = now + REST_SECONDS

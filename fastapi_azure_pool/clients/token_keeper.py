@@ -99,6 +99,10 @@ class TokenKeeper:
                 return held.info
             if held.is_valid(now) and held.next_attempt_at > now:
                 return held.info  # The last attempt has just failed.
+            if now < held.rests_until:
+                raise ClientAuthenticationError(
+                    message="the token has ended, and the request for a new one has just failed"
+                ) from held.backoff.error
         request = self._request(wish, claims)
         # Unlike awaiting it, this neither cancels it nor is cancelled by it.
         await asyncio.wait((request,))

@@ -161,6 +161,26 @@ async def test_an_outage_beyond_the_end_of_the_token(keeper: TokenKeeper, endpoi
     assert len(endpoint.requests) == requests
 
 
+async def test_callers_of_a_token_that_has_ended_spare_the_endpoint(keeper: TokenKeeper, endpoint: Endpoint) -> None:
+    """While it is down they ask at most once a second, however many they are and with no task, and get a token 1 s after it is up."""
+    await token(keeper)
+    await let_time_pass(3700)
+    endpoint.is_down = True
+    errors, down_at = [], virtual_loop().time()
+    while virtual_loop().time() < down_at + 60:
+        with pytest.raises(ClientAuthenticationError) as raised:
+            await token(keeper)
+        errors.append(raised.value)
+        await asyncio.sleep(0.01)
+    tries = [at for at in endpoint.requested_at if at >= down_at]
+    assert all(after - before >= 1 for before, after in pairwise(tries))
+    assert len(tries) >= 50
+    assert str(errors[1].__cause__) == "the token endpoint is down"
+    endpoint.is_down = False
+    await let_time_pass(1)
+    assert await token(keeper) == f"token-{len(endpoint.requests)}"
+
+
 async def test_callers_wait_for_the_new_token_at_the_very_end(keeper: TokenKeeper, endpoint: Endpoint) -> None:
     """In its last 10 s a token could expire on its way: callers wait for the next, and get the old one if that fails."""
     await token(keeper)
