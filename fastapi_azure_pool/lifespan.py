@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,7 +12,7 @@ from fastapi_azure_pool.errors import ConnectionFailed, ConnectionsExhausted
 from fastapi_azure_pool.registry import STATE_KEY, join_pools, leave_pools
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterable
 
     from azure.core.credentials_async import AsyncTokenCredential
     from starlette.applications import Starlette
@@ -47,8 +48,8 @@ async def open_pools(
         credential: One async credential for all clients that were given no authentication of their own: either the credential,
             which stays yours to close, or what makes it, such as ``azure.identity.aio.DefaultAzureCredential``, which is called
             once, and what it made closed after the last client that it was lent to. Its tokens are asked for while the clients
-            open, each once for all clients, and renewed before they end. None: the one of the ``open_pools`` that this one joins, if
-            that has one.
+            open, each once for all clients, and renewed before they end. None: the one of the ``open_pools`` that this one joins,
+            if that has one.
         clients: Managed clients by name.
 
     Yields:
@@ -57,9 +58,13 @@ async def open_pools(
     Raises:
         ConnectionFailed: With ``fail_fast``: a pool could not open a connection. The others are closed again.
         ConnectionsExhausted: With ``fail_fast``: a pool could not open ``min_size`` connections in time. Likewise.
-        TypeError: What a name names is no managed client; or the credential is a sync one, or none.
+        TypeError: What a name names is no managed client, or there is none; or the credential is a sync one, or none.
         ValueError: A name is given twice or taken already; or a client has no authentication, or that of another application.
     """
+    if not isinstance(pools, Mapping | None):
+        raise TypeError(
+            f"pools must be managed clients by name: write open_pools(app, orders=...), not a {type(pools).__name__}"
+        )
     twice = clients.keys() & (pools or {}).keys()
     if twice:
         raise ValueError(f"there are two pools {min(twice)!r}: give one of them another name")

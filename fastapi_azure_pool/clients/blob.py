@@ -124,6 +124,8 @@ class ManagedAzureBlobStorage(ManagedClient[ContainerClient], BlobOperations):
         ValueError: An argument is malformed or out of bounds, or more than one kind of authentication is given.
     """
 
+    service = "blob"
+
     def __init__(
         self,
         az_storage_url: str | None = None,
@@ -142,7 +144,7 @@ class ManagedAzureBlobStorage(ManagedClient[ContainerClient], BlobOperations):
         )
         self._connector = connector = BlobConnector(access, client_options, use_env_settings=use_env_settings)
         self._keys = DelegationKeys()
-        super().__init__(connector, service="blob", shared=access.shared, **sizes)
+        super().__init__(connector, service=self.service, shared=access.shared, **sizes)
         connector.report = self.pool.report
 
     def get_container_client(self, timeout: float | None = None) -> Lease[ContainerClient]:

@@ -246,6 +246,8 @@ class ManagedCosmos(ManagedClient[ContainerProxy]):
         ValueError: An argument is malformed or out of bounds, or not exactly one kind of authentication is given.
     """
 
+    service = "cosmos"
+
     MatchConditions = MatchConditions
     """What ``match_condition=`` takes, at hand for subclasses."""
 
@@ -267,7 +269,7 @@ class ManagedCosmos(ManagedClient[ContainerProxy]):
             endpoint, dbname, container_name, credential_factory, credential, connection_string, may_borrow=True
         )
         connector = CosmosConnector(access, client_options, use_env_settings=use_env_settings)
-        super().__init__(connector, service="cosmos", shared=access.shared, **sizes)
+        super().__init__(connector, service=self.service, shared=access.shared, **sizes)
         connector.report = self.pool.report
         self._connector = connector
 

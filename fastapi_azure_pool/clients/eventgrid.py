@@ -303,6 +303,8 @@ class ManagedEventGridPublisher(ManagedClient[EventGridPublisher]):
         ValueError: An argument is malformed or out of bounds, or two kinds of authentication are given.
     """
 
+    service = "eventgrid"
+
     def __init__(
         self,
         config: EventGridConfig,
@@ -318,7 +320,7 @@ class ManagedEventGridPublisher(ManagedClient[EventGridPublisher]):
         access = async_access(config, credential_factory, credential, may_borrow=True)
         connector = EventGridConnector(config, access, client_options, use_env_settings=use_env_settings)
         shared = access if isinstance(access, SharedCredential) else None
-        super().__init__(connector, service="eventgrid", shared=shared, **sizes)
+        super().__init__(connector, service=self.service, shared=shared, **sizes)
         connector.report = self.pool.report
         self._connector = connector
 

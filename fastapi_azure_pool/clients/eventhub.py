@@ -263,6 +263,8 @@ class ManagedAzureEventhubProducer(ManagedClient[PooledEventhub], SendsEvents):
         ValueError: An argument is malformed or out of bounds, or not exactly one kind of authentication is given.
     """
 
+    service = "eventhub"
+
     def __init__(
         self,
         eventhub_namespace: str | None = None,
@@ -302,7 +304,7 @@ class ManagedAzureEventhubProducer(ManagedClient[PooledEventhub], SendsEvents):
             coalesce=coalesce,
         )
         defaults: Sizes = {"max_size": MAX_SIZE, "max_idle_seconds": MAX_IDLE_SECONDS}
-        super().__init__(connector, service="eventhub", shared=access.shared, **(defaults | sizes))
+        super().__init__(connector, service=self.service, shared=access.shared, **(defaults | sizes))
         connector.report = self.pool.report
         self._send_timeout_seconds = send_timeout_seconds
         self._send_attempts = send_attempts

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from contextlib import AsyncExitStack
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypedDict, runtime_checkable
@@ -33,7 +32,7 @@ class Sizes(TypedDict, total=False):
         grow_at: Clients on every connection at which one more is opened; by default ``client_limit``.
         max_waiting: Callers in line at most, or None, the default.
         pool_connection_create_timeout: Seconds that opening one connection may take; by default 10.
-        pool_get_timeout: Seconds that a caller waits for a place, or None; by default 10.
+        pool_get_timeout: Seconds that a caller waits for a place, at least 0, or None for ever; by default 10.
         close_timeout: Seconds that closing one connection may take; by default 5.
     """
 
@@ -276,6 +275,8 @@ AnyManagedClient = ManagedClient[Any]
 
 
 def _checked_timeout(value: object) -> float | None:
-    if value is None or (isinstance(value, (int, float)) and not math.isnan(value)):
+    if value is None or (isinstance(value, (int, float)) and value >= 0):
         return value
-    raise ValueError(f"pool_get_timeout must be a number of seconds, or None to wait for ever, not {value!r}")
+    raise ValueError(
+        f"pool_get_timeout must be a number of seconds, at least 0, or None to wait for ever, not {value!r}"
+    )

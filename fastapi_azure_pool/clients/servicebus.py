@@ -291,6 +291,8 @@ class ManagedAzureServiceBusSender(ManagedClient[PooledServiceBusSender], SendsM
         ValueError: An argument is malformed or out of bounds, or not exactly one kind of authentication is given.
     """
 
+    service = "servicebus"
+
     def __init__(
         self,
         service_bus_namespace_url: str | None = None,
@@ -330,7 +332,7 @@ class ManagedAzureServiceBusSender(ManagedClient[PooledServiceBusSender], SendsM
             coalesce=coalesce,
         )
         defaults: Sizes = {"max_size": MAX_SIZE, "max_idle_seconds": MAX_IDLE_SECONDS}
-        super().__init__(connector, service="servicebus", shared=access.shared, **(defaults | sizes))
+        super().__init__(connector, service=self.service, shared=access.shared, **(defaults | sizes))
         connector.report = self.pool.report
         self._connector = connector
         self._send_timeout_seconds = send_timeout_seconds

@@ -39,12 +39,14 @@ class FakeManagedClient(NonCallableMagicMock):
         connection: What it lends, of any kind; by default a mock with the specification of what the class lends.
         error: What a checkout raises, such as ``ConnectionFailed("orders", error="ServiceRequestError", retry_after=1)``; None
             lends the connection.
-        service: What the health route calls it (default "fake").
+        service: What the health route calls it; by default what it calls the real one, such as "cosmos", or "fake" where the class
+            does not tell.
 
     Attributes:
         connection: See the arguments.
         error: See the arguments; may be set at any time.
-        pool: A mock of its `ConnectionPool`, whose ``stats()`` tell of one ready connection, or of none while ``error`` is set.
+        pool: A mock of its `ConnectionPool`, whose ``stats()`` and ``ready_connection_count`` tell of one ready connection, or of
+            none while ``error`` is set.
 
     Raises:
         TypeError: ``kind`` is no class of managed clients, or does not tell what it lends and no ``connection`` was given.
@@ -56,14 +58,14 @@ class FakeManagedClient(NonCallableMagicMock):
         connection: Any = None,
         *,
         error: Exception | None = None,
-        service: str = "fake",
+        service: str | None = None,
     ) -> None:
         if not (inspect.isclass(kind) and issubclass(kind, ManagedClient)):
             raise TypeError(f"kind must be a class of managed clients, such as ManagedCosmos, not {kind!r}")
         super().__init__(spec=kind)
         self.connection = create_autospec(_lent_by(kind), instance=True) if connection is None else connection
         self.error = error
-        self.service = service
+        self.service = getattr(kind, "service", "fake") if service is None else service
         self.pool_get_timeout = 0.0
         self._checkouts = 0
         self._clients = 0
@@ -79,6 +81,8 @@ class FakeManagedClient(NonCallableMagicMock):
         self.pool.state = PoolState.OPEN
         self.pool.stats.side_effect = self._stats
         self.pool.get.side_effect = self._lend
+        self.pool.connections = ()
+        type(self.pool).ready_connection_count = property(lambda _: self._stats().ready)
 
     def _mock_of(self, method: Any) -> Any:
         mock = create_autospec(method)

@@ -101,9 +101,10 @@ async def test_every_size_reaches_the_pool() -> None:
         ({"close_timeout": float("inf")}, "close_timeout must be a finite number of seconds above 0, not inf"),
         (
             {"pool_get_timeout": "10"},
-            "pool_get_timeout must be a number of seconds, or None to wait for ever, not '10'",
+            "pool_get_timeout must be a number of seconds, at least 0, or None to wait for ever, not '10'",
         ),
-        ({"pool_get_timeout": float("nan")}, "pool_get_timeout must be a number of seconds, or None"),
+        ({"pool_get_timeout": float("nan")}, "pool_get_timeout must be a number of seconds, at least 0"),
+        ({"pool_get_timeout": -1}, "pool_get_timeout must be a number of seconds, at least 0, or None .*, not -1"),
     ],
 )
 def test_a_size_out_of_bounds_is_named_with_its_bound(sizes: dict[str, Any], message: str) -> None:

@@ -248,6 +248,12 @@ async def test_what_is_no_pool_is_refused(clients: dict[Any, Any], kind: type[Ex
     assert not hasattr(app.state, "azure_pools")
 
 
+async def test_a_client_without_a_name_is_refused() -> None:
+    """A client in the place of the mapping is refused, with what to write."""
+    with pytest.raises(TypeError, match=r"write open_pools\(app, orders=\.\.\.\), not a ScriptedClient"):
+        await open_pools(FastAPI(), ScriptedClient()).__aenter__()  # type: ignore[arg-type]  # that is refused
+
+
 async def test_one_client_under_two_names_is_refused() -> None:
     """A client has one name: giving it two raises ValueError, also when the second comes from another lifespan."""
     app, client = FastAPI(), ScriptedClient()

@@ -107,12 +107,13 @@ async def test_results_and_errors_are_what_the_test_says() -> None:
 async def test_it_lends_and_counts_and_fails_as_a_client_does() -> None:
     """A checkout counts while it lasts; with an error set it raises that, as opening does; it can be used in `async with`."""
     lent = object()
-    fake = FakeManagedClient(ManagedCosmos, connection=lent, service="cosmos")
+    fake = FakeManagedClient(ManagedCosmos, connection=lent, service="shop")
     async with fake as client, client.get(1) as connection, fake.pool.get() as another:
         assert connection is another is lent
-        assert (client.service, client.pool.stats().clients) == ("cosmos", 2)
+        assert (client.service, client.pool.stats().clients) == ("shop", 2)
     stats = fake.pool.stats()
     assert (stats.clients, stats.totals.checkouts, stats.ready, stats.is_failing) == (0, 2, 1, False)
+    assert (fake.pool.ready_connection_count, fake.pool.connections) == (1, ())
     await fake.open()
     fake.error = OUTAGE
     with pytest.raises(ConnectionFailed):
@@ -121,6 +122,7 @@ async def test_it_lends_and_counts_and_fails_as_a_client_does() -> None:
         await fake.get().__aenter__()
     stats = fake.pool.stats()
     assert (stats.ready, stats.is_failing, stats.last_error.type) == (0, True, "ConnectionFailed")
+    assert fake.pool.ready_connection_count == 0
 
 
 async def test_what_a_fake_cannot_stand_for_is_told() -> None:
@@ -131,7 +133,8 @@ async def test_what_a_fake_cannot_stand_for_is_told() -> None:
         TypeError, match="ManagedClient does not tell what it lends: give FakeManagedClient a connection="
     ):
         FakeManagedClient(ManagedClient)
-    assert FakeManagedClient(ManagedClient, connection=1).connection == 1
+    untold = FakeManagedClient(ManagedClient, connection=1)
+    assert (untold.connection, untold.service) == (1, "fake")
 
     class OwnCosmos(ManagedCosmos):
         async def count(self, customer: str) -> int:
@@ -179,7 +182,7 @@ def test_an_application_without_a_lifespan_finds_them() -> None:
         assert (health["status"], list(health["pools"]), health["pools"]["orders"]["service"]) == (
             "pass",
             ["events", "orders"],
-            "fake",
+            "cosmos",
         )
         assert orders.pool.name == "orders"
         orders.error = OUTAGE

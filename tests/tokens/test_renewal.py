@@ -162,7 +162,7 @@ async def test_an_outage_beyond_the_end_of_the_token(keeper: TokenKeeper, endpoi
 
 
 async def test_callers_of_a_token_that_has_ended_spare_the_endpoint(keeper: TokenKeeper, endpoint: Endpoint) -> None:
-    """While it is down they ask at most once a second, however many they are and with no task, and get a token 1 s after it is up."""
+    """While it is down they ask at most once a second, however many they are, and get a token 1 s after it is up again."""
     await token(keeper)
     await let_time_pass(3700)
     endpoint.is_down = True
