@@ -38,7 +38,8 @@ async def open_pools(
     """Open managed clients for as long as the block runs, where ``pooled`` and ``managed`` find them.
 
     All are opened at once, each until its ``min_size`` connections are ready, and kept in the application's one `AzurePools` at
-    ``app.state.azure_pools``. A second use for the same application, such as in a router's lifespan, joins that one.
+    ``app.state.azure_pools``. A second use for the same application, such as in a router's lifespan, joins that one. Closing goes
+    on if the caller is cancelled.
 
     Args:
         app: The application.
@@ -69,7 +70,7 @@ async def open_pools(
     if twice:
         raise ValueError(f"there are two pools {min(twice)!r}: give one of them another name")
     own = {**(pools or {}), **clients}
-    async with AsyncExitStack() as afterwards:  # Done in reverse.
+    async with _finishing() as afterwards:  # Done in reverse.
         registry = join_pools(app)
         afterwards.callback(leave_pools, app, registry)
         registry.add(own)
@@ -121,6 +122,16 @@ def pool_lifespan(
                 yield {**(own_state or {}), **state}
 
     return with_pools
+
+
+@asynccontextmanager
+async def _finishing() -> AsyncIterator[AsyncExitStack]:
+    """Give an exit stack that is gone through in any case: when its caller is cancelled meanwhile, it goes on without him."""
+    afterwards = AsyncExitStack()
+    try:
+        yield afterwards
+    finally:
+        await asyncio.shield(asyncio.create_task(afterwards.aclose(), name="close the application's pools"))
 
 
 def _lent(credential: AsyncTokenCredential | CredentialFactory) -> LentCredential:

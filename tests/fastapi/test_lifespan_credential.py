@@ -292,6 +292,36 @@ async def test_a_start_that_fails_closes_the_credential() -> None:
     assert (made.times_closed, made.use_after_close) == (1, False)
 
 
+async def is_whole_when_cancelled_after(steps: int) -> bool:
+    """Open and close pools, cancel that after so many steps of the loop, check what is left, and tell if it was early enough."""
+    CountingCredential.made.clear()
+    app, clients = FastAPI(), {"orders": TokenClient(), "events": TokenClient("other")}
+
+    async def live() -> None:
+        async with open_pools(app, clients, credential=CountingCredential):
+            pass
+
+    living = asyncio.create_task(live())
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    is_early = living.cancel()
+    await asyncio.wait([living])
+    await eventually(lambda: not hasattr(app.state, "azure_pools"))
+    for client in clients.values():
+        assert client.pool.state in {PoolState.NEW, PoolState.CLOSED}, steps
+        assert all(transport.times_closed == 1 for transport in client.connector.created), steps
+    assert all((made.times_closed, made.use_after_close) == (1, False) for made in CountingCredential.made), steps
+    return is_early
+
+
+async def test_cancelled_at_any_moment_it_closes_all() -> None:
+    """Whenever the task that opens and closes the pools is cancelled, each client and then the credential are closed, once."""
+    steps = 0
+    while await is_whole_when_cancelled_after(steps):
+        steps += 1
+    assert steps > 20
+
+
 async def test_a_degraded_start_gets_its_token_later() -> None:
     """With fail_fast=False an application starts while no token can be had, and heals unasked when one can."""
     credential, client = CountingCredential(), TokenClient()
