@@ -29,6 +29,13 @@ _EXAMPLE = "https://<account>.blob.core.windows.net"
 _CONNECTION_STRING = (
     "DefaultEndpointsProtocol=https;AccountName=<account>;AccountKey=<key>;EndpointSuffix=core.windows.net"
 )
+# What the SDK takes from 12.28 on ("Configure a connection string for Azurite").
+_DEVELOPMENT_STORAGE = {
+    "UseDevelopmentStorage=true": (
+        "DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;BlobEndpoint=http://127.0.0.1:10000/devstoreaccount1;"
+        "AccountKey=Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+    )
+}
 
 
 class BlobAccess:
@@ -136,7 +143,7 @@ def _parse_connection_string(text: object) -> tuple[str, str | None, KeyCredenti
     service: Any = None
     if isinstance(text, str):
         try:
-            service = BlobServiceClient.from_connection_string(text)
+            service = BlobServiceClient.from_connection_string(_DEVELOPMENT_STORAGE.get(text.strip(" ;"), text))
         except ValueError:
             service = None
     if service is None:

@@ -144,8 +144,7 @@ def is_broken_connection(error: BaseException) -> bool:
         if isinstance(cause, HttpResponseError):
             return False
         if isinstance(cause, ServiceResponseError):
-            # Older versions of azure-core tell a slow answer by its cause only.
-            return not isinstance(cause, ServiceResponseTimeoutError) and not isinstance(cause.__cause__, TimeoutError)
+            return not isinstance(cause, ServiceResponseTimeoutError)
         if isinstance(cause, ServiceRequestError):
             return True
     return False

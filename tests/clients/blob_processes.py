@@ -6,7 +6,8 @@ import asyncio
 import resource
 import socket
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import AsyncIterator  # noqa: TC003 - FastAPI evaluates annotations
+from typing import Annotated, Any
 
 import uvicorn
 from azure.storage.blob.aio import StorageStreamDownloader  # noqa: TC002 - FastAPI evaluates annotations
@@ -15,9 +16,6 @@ from fastapi.responses import StreamingResponse
 
 from fastapi_azure_pool import ManagedAzureBlobStorage, managed, open_pools
 from fastapi_azure_pool.emulator import Emulator
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 Files = Annotated[ManagedAzureBlobStorage, Depends(managed("files"))]
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import AsyncIterator  # noqa: TC003 - FastAPI evaluates annotations
+from typing import Annotated, Any
 
 import pytest
 from azure.storage.blob.aio import ContainerClient, StorageStreamDownloader
@@ -21,9 +22,6 @@ from fastapi_azure_pool.emulator import Emulator
 from tests.clients.blob_storage import MIB, files_of
 from tests.fastapi.driver import serving
 from tests.fastapi.scripted import app_with
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 Files = Annotated[ManagedAzureBlobStorage, Depends(managed("files"))]
 Container = Annotated[ContainerClient, Depends(pooled("files"), scope="function")]

@@ -60,13 +60,14 @@ async def read(container: ContainerProxy) -> int:
 
 
 async def test_opening_reads_the_account_and_the_container_and_writes_nothing(azure: Emulator) -> None:
-    """A connection is opened and proven by reading the account and the partitions (twice each by the SDK) and the container."""
+    """A connection is opened and proven by reading the account (the SDK looks at it twice), the container and its partitions."""
     async with orders_of(azure) as orders:
         assert (orders.service, orders.pool.ready_connection_count) == ("cosmos", 1)
         requests = azure.cosmos_requests
         await eventually(lambda: requests.count("GET", "/") == 2)
-        assert (requests.count("GET", CONTAINER), requests.count("GET", f"{CONTAINER}/pkranges")) == (1, 2)
-        assert requests.total == 5
+        partitions = requests.count("GET", f"{CONTAINER}/pkranges")
+        assert (requests.count("GET", CONTAINER), requests.total) == (1, 3 + partitions)
+        assert partitions in {1, 2}  # Newer versions of the SDK ask whether there are more.
 
 
 async def test_the_first_requests_need_no_further_look_ups(azure: Emulator) -> None:
@@ -275,12 +276,9 @@ def test_what_is_fatal(azure_access: CosmosAccess) -> None:
     only_context = RuntimeError("context")
     only_context.__context__ = ServiceRequestError("cannot connect")
     assert [is_fatal(error) for error in (ServiceRequestError("a"), ServiceResponseError("b"), wrapped)] == [True] * 3
-    untyped = ServiceResponseError("slow, as azure-core used to tell it")
-    untyped.__cause__ = TimeoutError()
     answered: Any = CosmosHttpResponseError
     harmless: list[BaseException] = [
         ServiceResponseTimeoutError("slow"),
-        untyped,
         answered(status_code=503, message="no"),
         OSError("the browser has gone"),
         ConnectionResetError("likewise"),
