@@ -13,6 +13,7 @@ from fastapi_azure_pool.emulator.cosmos.partitioning import PartitionKeyDefiniti
 from fastapi_azure_pool.emulator.cosmos.query.indexing import parse_composite_indexes
 from fastapi_azure_pool.emulator.cosmos.resources import checked_id, container_rid, database_rid, new_etag, range_rid
 from fastapi_azure_pool.emulator.cosmos.time_to_live import parse_default_ttl
+from fastapi_azure_pool.emulator.cosmos.unique_keys import UniqueKeys
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +52,12 @@ class Container:
         self._clock = database.clock
         self_link = f"{database.properties['_self']}colls/{rid}/"
         self.items = ItemStore(
-            definition, rid=rid, self_link=self_link, partition_count=partition_count, clock=self._clock
+            definition,
+            rid=rid,
+            self_link=self_link,
+            partition_count=partition_count,
+            clock=self._clock,
+            unique_keys=UniqueKeys.parse(properties.get("uniqueKeyPolicy")),
         )
         self.items.set_default_ttl(parse_default_ttl(properties))
         self.properties: Properties = {
@@ -89,6 +95,11 @@ class Container:
         definition = PartitionKeyDefinition.parse(properties.get("partitionKey"))
         if definition != self.items.definition:
             raise bad_request("Document collection partition key cannot be changed.")
+        if (
+            "uniqueKeyPolicy" in properties
+            and UniqueKeys.parse(properties["uniqueKeyPolicy"]) != self.items.unique_keys
+        ):
+            raise bad_request("The unique keys of a container cannot be changed.")
         default_ttl = parse_default_ttl(properties)
         policy = properties.get("indexingPolicy", self.properties["indexingPolicy"])
         self.composite_indexes = parse_composite_indexes(policy)

@@ -94,6 +94,11 @@ def already_exists() -> CosmosError:
     return backend_error(409, "Resource with specified id or name already exists.")
 
 
+def not_unique() -> CosmosError:
+    """Return the 409 for an item that agrees with another in a unique key."""
+    return backend_error(409, "Unique index constraint violation.")
+
+
 def precondition_failed() -> CosmosError:
     """Return the 412 for an etag that is no longer the resource's."""
     return backend_error(412, "One of the specified pre-condition is not met")

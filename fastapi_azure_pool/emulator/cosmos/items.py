@@ -18,6 +18,7 @@ from fastapi_azure_pool.emulator.cosmos.partitioning import (
 )
 from fastapi_azure_pool.emulator.cosmos.resources import item_rid, new_etag
 from fastapi_azure_pool.emulator.cosmos.time_to_live import expires_at
+from fastapi_azure_pool.emulator.cosmos.unique_keys import NO_UNIQUE_KEYS, UniqueKeys
 from fastapi_azure_pool.emulator.due import DueTimes
 
 if TYPE_CHECKING:
@@ -121,6 +122,7 @@ class ItemStore:
         self_link: The container's ``_self``.
         partition_count: How many physical partitions there are.
         clock: Gives the seconds since 1970.
+        unique_keys: In which no two items of one partition key may agree.
     """
 
     def __init__(
@@ -131,8 +133,10 @@ class ItemStore:
         self_link: str,
         partition_count: int,
         clock: Callable[[], float] = time.time,
+        unique_keys: UniqueKeys = NO_UNIQUE_KEYS,
     ) -> None:
         self.definition = definition
+        self.unique_keys = unique_keys
         self._rid = rid
         self._self_link = self_link
         self._clock = clock

@@ -10,7 +10,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fastapi_azure_pool.emulator.cosmos.errors import PARTITION_KEY_MISMATCH, already_exists, bad_request, not_found
+from fastapi_azure_pool.emulator.cosmos.errors import (
+    PARTITION_KEY_MISMATCH,
+    already_exists,
+    bad_request,
+    not_found,
+    not_unique,
+)
 from fastapi_azure_pool.emulator.cosmos.preconditions import UNCONDITIONAL, Preconditions
 from fastapi_azure_pool.emulator.cosmos.resources import checked_item_id
 from fastapi_azure_pool.emulator.cosmos.time_to_live import check_item_ttl
@@ -138,7 +144,20 @@ class Transaction:
         check_item_ttl(document)
         return name
 
+    def _check_unique(self, document: Item, existing: StoredItem | None) -> None:
+        unique_keys = self._items.unique_keys
+        if not unique_keys.keys:
+            return
+        untouched = (item for item in self._items.in_logical_partition(self.key) if item.id not in self._names)
+        wanted = unique_keys.values(document)
+        for other in (*untouched, *self._names.values()):
+            if other is None or other is existing:
+                continue
+            if any(one == two for one, two in zip(wanted, unique_keys.values(other.document), strict=True)):
+                raise not_unique()
+
     def _put(self, name: str, document: Item, existing: StoredItem | None) -> StoredItem:
+        self._check_unique(document, existing)
         item = self._items.version(name, self.key, document, existing, lsn=self._lsn)
         if existing is not None and existing.id != name:
             self._names[existing.id] = None
