@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from azure.core.credentials import AccessToken, AccessTokenInfo
-from azure.core.exceptions import ClientAuthenticationError
+from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError, ServiceResponseError
 from azure.identity import DefaultAzureCredential as SyncDefaultAzureCredential
 from azure.identity.aio import DefaultAzureCredential
 
@@ -119,6 +119,15 @@ async def test_an_error_reaches_every_caller_and_is_forgotten() -> None:
     assert len(credential.requests) == 1
     credential.error = None
     assert (await shared.get_token(SCOPE)).token == "token-2"
+
+
+@pytest.mark.parametrize("kind", [ServiceRequestError, ServiceResponseError])
+async def test_a_token_endpoint_that_does_not_answer_is_no_failure_of_the_service(kind: type[Exception]) -> None:
+    """A transport's error of the credential's own becomes an authentication error, so that the pool does not take it for its own."""
+    credential = CountingCredential()
+    credential.error = kind("planted")
+    with pytest.raises(ClientAuthenticationError, match=rf"could not reach its token endpoint \({kind.__name__}\)"):
+        await SharedCredential(credential=credential).get_token(SCOPE)
 
 
 async def test_a_request_does_not_keep_its_first_caller_s_context() -> None:
