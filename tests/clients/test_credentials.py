@@ -123,7 +123,7 @@ async def test_an_error_reaches_every_caller_and_is_forgotten() -> None:
 
 @pytest.mark.parametrize("kind", [ServiceRequestError, ServiceResponseError])
 async def test_a_token_endpoint_that_does_not_answer_is_no_failure_of_the_service(kind: type[Exception]) -> None:
-    """A transport's error of the credential's own becomes an authentication error, so that the pool does not take it for its own."""
+    """A transport's error of the credential's own becomes an authentication error, which the pool does not take for its own."""
     credential = CountingCredential()
     credential.error = kind("planted")
     with pytest.raises(ClientAuthenticationError, match=rf"could not reach its token endpoint \({kind.__name__}\)"):
