@@ -99,6 +99,7 @@ async def test_malformed_block_id_is_refused(http: Http, block_id: str, code: st
         ),
         ("PUT", "/invoices/%FF", "", {"x_ms_blob_type": "BlockBlob"}, (400, "InvalidUri")),
         ("PUT", "/invoices/" + "x" * 1025, "", {"x_ms_blob_type": "BlockBlob"}, (400, "InvalidUri")),
+        ("PUT", "/invoices/1", "comp=block", {}, (400, "MissingRequiredQueryParameter")),
         ("PUT", "/invoices/1", "comp=lease", {}, (501, "NotImplemented")),
         ("PUT", "/invoices/1", "comp=snapshot", {}, (501, "NotImplemented")),
         ("PUT", "/invoices/1", "comp=page", {}, (501, "NotImplemented")),
