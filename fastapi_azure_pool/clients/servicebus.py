@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Unpack
 
-from fastapi_azure_pool.clients.amqp.access import AmqpAccess, check_authentication, port_options, tls_context
+from fastapi_azure_pool.clients.amqp.access import (
+    AmqpAccess,
+    check_authentication,
+    port_options,
+    tls_context,
+    tls_context_at_once,
+)
 from fastapi_azure_pool.clients.amqp.connector import MAX_SIZE, SEND_TIMEOUT_SECONDS, WINDOW, AmqpConnector
 from fastapi_azure_pool.clients.amqp.encoding import BATCH_FORMAT, SINGLE_FORMAT, encode_batch, payload_encoder
 from fastapi_azure_pool.clients.amqp.opening import forget_broken_requests, open_or_cut, tune_handlers
@@ -249,7 +255,9 @@ class ServiceBusConnector(AmqpConnector[PooledServiceBusSender]):
 
     def receiver(self, subscription_name: str | None, options: dict[str, Any]) -> ServiceBusReceiver:
         """Make a receiver with a connection of its own, not opened yet."""
-        client = self.client(**self._client_options)
+        # The senders' context is there already, as a rule.
+        context = tls_context_at_once(self.access, self._client_options)
+        client = self.client(**self._client_options | {"ssl_context": context})
         options.setdefault("socket_timeout", self._socket_timeout)
         entity = self.access.entity
         receiver = (

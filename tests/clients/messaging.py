@@ -150,3 +150,8 @@ def channel_of(connection: Pooled) -> TunedChannel:
     """Give what drives the SDK's handler of a connection."""
     channel: Any = connection.commit._channel
     return channel  # type: ignore[no-any-return]  # the caller knows whether the shape was known
+
+
+def tls_context_of(handler: Any) -> Any:
+    """Give the TLS context that a handler of the SDK has connected with."""
+    return handler._connection._transport.sslopts

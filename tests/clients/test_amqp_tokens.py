@@ -11,12 +11,13 @@ import pytest
 from azure.core.credentials import AccessToken, AzureNamedKeyCredential, AzureSasCredential
 from azure.core.exceptions import ClientAuthenticationError
 
+from fastapi_azure_pool import ManagedAzureServiceBusSender
 from fastapi_azure_pool.clients.amqp import channel as channels
 from fastapi_azure_pool.clients.amqp import tokens
 from fastapi_azure_pool.emulator import Emulator
 from fastapi_azure_pool.emulator.amqp.authorization import KEY_NAME, shared_access_signature
 from tests.clients.credentials import CountingCredential
-from tests.clients.messaging import Hub, Queue, pooled
+from tests.clients.messaging import Hub, Queue, pooled, tls_context_of
 from tests.clients.waiting import eventually
 
 if TYPE_CHECKING:
@@ -130,8 +131,12 @@ async def test_a_file_of_certificates(secure: Messaging, tmp_path: Path, credent
     options = {"connection_verify": str(file)}
     async with client_of(secure, options=options, credential=credential, min_size=2) as client:
         await secure.send(client, "one")
-        contexts = {id(held.transport.handler._connection._transport.sslopts) for held in client.pool.connections}
+        contexts = {id(tls_context_of(held.transport.handler)) for held in client.pool.connections}
         assert len(contexts) == 1
+        if isinstance(client, ManagedAzureServiceBusSender):
+            async with client.get_receiver() as receiver:
+                assert contexts == {id(tls_context_of(receiver._handler))}
+                assert [str(message) for message in await receiver.receive_messages(max_wait_time=5)] == ["one"]
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from azure.servicebus import ServiceBusReceiveMode, ServiceBusSubQueue
 
+from tests.clients.messaging import pooled, tls_context_of
 from tests.clients.waiting import eventually
 
 if TYPE_CHECKING:
@@ -57,6 +58,11 @@ async def test_receivers_are_no_part_of_the_pool(queue: Queue) -> None:
         assert queue.open_connections == 1
         async with one, other:
             assert queue.open_connections == 3
+            # Not one of their own each, for which the SDK would read a file, though there is no TLS here.
+            contexts = {
+                id(tls_context_of(handler)) for handler in (pooled(client).handler, one._handler, other._handler)
+            }
+            assert len(contexts) == 1
             await client.send_message("only one gets it")
         assert client.pool.ready_connection_count == 1
     await eventually(lambda: queue.open_connections == 0)
