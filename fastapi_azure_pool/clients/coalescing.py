@@ -356,7 +356,7 @@ class GroupCommit(Generic[ItemT]):
         if self._may_go_again(flight, outcome):
             flight.outcome = None
             if outcome.is_known_not_stored:
-                self._rest(flight, outcome)
+                await self._rest(flight, outcome)
             else:
                 self._separate(flight, outcome)
             return
@@ -373,12 +373,13 @@ class GroupCommit(Generic[ItemT]):
         was_joined = len(flight.members) > 1
         return outcome.is_known_not_stored or (was_joined and self._packing.refuses_joining(outcome))
 
-    def _rest(self, flight: Flight[ItemT], refusal: Outcome) -> None:
+    async def _rest(self, flight: Flight[ItemT], refusal: Outcome) -> None:
         """Try again later, for those whose time allows it."""
         flight.refuse(refusal, self._loop.time())
-        for member in flight.members:
-            if member.deadline <= flight.retry_at:
-                member.tell(refusal, self._packing)
+        hopeless = [member for member in flight.members if member.deadline <= flight.retry_at]
+        for count, member in enumerate(hopeless, 1):
+            member.tell(refusal, self._packing)
+            await yield_to_others(count)
         if flight.is_deserted:
             self._land(flight)
         else:

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import pytest
 
-from fastapi_azure_pool.clients.transfers import TOO_LARGE
+from fastapi_azure_pool.clients.transfers import SERVER_BUSY, TOO_LARGE
 from fastapi_azure_pool.errors import SendInterrupted
 from tests.support.eager_tasks import eager_task_factory
 from tests.support.scripted_channel import BUSY, Message, ends
@@ -163,6 +163,24 @@ async def test_an_outcome_that_is_known_is_told(sending: Sending, end: Callable[
     await let_time_pass(1)
     assert {*ends(callers)} == {"confirmed"}
     assert {*ends(refused)} == {"SendInterrupted"}
+
+
+@ends_of_a_connection
+async def test_an_end_while_a_busy_service_is_told_of_leaves_no_other_try(
+    sending: Sending, end: Callable[[Sending], None]
+) -> None:
+    """However the connection ends while those without time are being told, nothing was stored, and nothing is tried again."""
+    hurried = [sending.send(number, timeout=0.5) for number in range(300)]
+    patient = [sending.send(number) for number in range(10)]
+    await wait_until_blocked()
+    sending.channel.transfers[0].reject(SERVER_BUSY)
+    loop = virtual_loop()
+    loop.interruptions[loop.turn + 4] = lambda: end(sending)
+    await let_time_pass(0.1)
+    assert {*ends(hurried)} <= {f"SendRejected {SERVER_BUSY}", "SendInterrupted"}
+    assert {*ends(patient)} == {"SendInterrupted"}
+    await let_time_pass(10)
+    assert len(sending.channel.transfers) == 1
 
 
 async def test_a_refused_batch_that_may_be_sent_singly_was_not_delivered(sending: Sending) -> None:

@@ -257,6 +257,19 @@ async def test_answering_gives_way_to_others(sending: Sending, condition: str | 
     assert len(turns) == 32
 
 
+async def test_refusing_those_without_time_gives_way_to_others(sending: Sending) -> None:
+    """The same holds where a busy service refuses 1,000 callers who have no time for another try."""
+    await sending.send_all(*range(1000), timeout=0.5)
+    sending.channel.transfers[0].reject(SERVER_BUSY)
+    await wait_until_blocked()
+    assert {*ends(sending.callers)} == {f"SendRejected {SERVER_BUSY}"}
+    turns: dict[int, int] = {}
+    for caller in sending.callers:
+        assert caller.turn is not None
+        turns[caller.turn] = turns.get(caller.turn, 0) + 1
+    assert max(turns.values()) == 32
+
+
 async def test_turning_away_gives_way_to_others(sending: Sending) -> None:
     """The same holds where the link that 1,000 callers want is refused."""
     sending.channel.refused[None] = Outcome(OutcomeKind.REJECTED, "amqp:not-found")
