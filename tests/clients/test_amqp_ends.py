@@ -94,3 +94,13 @@ async def test_no_send_outlives_its_client(messaging: Messaging) -> None:
         answers = await asyncio.gather(*sends, return_exceptions=True)
     assert all(isinstance(answer, SendError) and answer.maybe_delivered for answer in answers)
     await eventually(lambda: messaging.open_connections == 0)
+
+
+async def test_a_connection_whose_closing_stalls_is_cut(messaging: Messaging, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where closing is broken off before the SDK has closed anything, the socket is closed all the same."""
+    async with messaging.client(close_timeout=0.1) as client:
+        commit = pooled(client).commit
+        close = commit.close
+        monkeypatch.setattr(commit, "close", asyncio.Event().wait)
+    await eventually(lambda: messaging.open_connections == 0)
+    await close()

@@ -159,6 +159,15 @@ def test_whose_link_a_detach_ends(fields: bytes, ends: set[int]) -> None:
     assert {handle for handle in (0, 7, 0x107) if channels._has_ending(buffer, handle)} == ends
 
 
+async def test_the_session_s_window_bounds_what_leaves(messaging: Messaging, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much credit a link has, no more transfers leave than the session's window takes."""
+    async with messaging.client() as client:
+        channel = channel_of(only(client))
+        await eventually(lambda: channel._main.credit > 1)
+        monkeypatch.setattr(channel._session, "remote_incoming_window", 1)
+        assert await channel.room(None) == 1
+
+
 async def test_a_frame_that_ends_nothing_is_no_end(messaging: Messaging) -> None:
     """An unread FLOW, an empty frame, half a frame: the connection is as good as before, and goes on sending."""
     async with messaging.client() as client:

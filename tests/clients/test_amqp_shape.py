@@ -13,6 +13,7 @@ from fastapi_azure_pool.clients.amqp import connector, opening
 from fastapi_azure_pool.clients.amqp.channel import TunedChannel
 from fastapi_azure_pool.clients.amqp.opening import has_known_shape
 from fastapi_azure_pool.clients.amqp.plain_channel import PlainChannel
+from fastapi_azure_pool.clients.transfers import LOST, Outcome
 from tests.clients.messaging import channel_of, pooled
 from tests.clients.waiting import eventually
 
@@ -156,3 +157,29 @@ async def test_without_the_sdk_s_encoder_its_own_way_is_taken(
         assert isinstance(channel, PlainChannel)
         await messaging.send(client, "one")
     assert messaging.stored() == [b"one"]
+
+
+async def test_a_transfer_without_an_answer_breaks_the_sdk_s_sender() -> None:
+    """It was broken off in the midst of its reading: nobody sends over it any more, and nobody knows what became of the message."""
+    told: list[Outcome] = []
+
+    async def send(payload: object, seconds: float) -> None:
+        await asyncio.Event().wait()
+
+    channel = PlainChannel(send, lambda: True)
+    await channel.transfer(None, "payload", told.append, 0.01)
+    assert told == [LOST]
+    assert channel.is_closed
+
+
+async def test_what_the_sdk_raises_is_told_without_its_frames() -> None:
+    """They would hold the batch that was sent, and those who wait for it."""
+    told: list[Outcome] = []
+    raised = ValueError("from the SDK")
+
+    async def send(payload: object, seconds: float) -> None:
+        raise raised from KeyError("its cause")
+
+    await PlainChannel(send, lambda: True).transfer(None, "payload", told.append, 10)
+    assert told[0].error is raised
+    assert raised.__traceback__ is None

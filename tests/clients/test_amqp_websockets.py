@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -10,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 from aiohttp import ClientSession, WSMsgType, web
 
-from fastapi_azure_pool import SendError
+from fastapi_azure_pool import ConnectionFailed, SendError
 from fastapi_azure_pool.clients.amqp.opening import wire_of
 from fastapi_azure_pool.clients.amqp.plain_channel import PlainChannel
 from tests.clients.messaging import Hub, channel_of, pooled
@@ -32,18 +33,22 @@ class Gateway:
 
     Attributes:
         opened: WebSockets so far.
+        refuses: Whether it takes none.
         sockets: Those that are open.
         port: Its port on loopback.
     """
 
     def __init__(self, azure: Emulator) -> None:
         self.opened = 0
+        self.refuses = False
         self.sockets: set[web.WebSocketResponse] = set()
         self.port = 0
         self._target = urlsplit(f"//{azure.amqp_authority}")
 
     async def take(self, request: web.Request) -> web.WebSocketResponse:
         """Carry one connection."""
+        if self.refuses:
+            raise web.HTTPServiceUnavailable
         socket = web.WebSocketResponse(protocols=["AMQPWSB10"])
         await socket.prepare(request)
         self.opened += 1
@@ -145,3 +150,12 @@ async def test_a_websocket_that_does_not_close_is_cut(messaging: Messaging, gate
         await client.close(0)
     assert session.closed
     await eventually(lambda: not gateway.sockets)
+
+
+async def test_a_gateway_that_takes_no_websockets(messaging: Messaging, gateway: Gateway) -> None:
+    """Each attempt to open fails with what the SDK met, and closes the HTTP session that it was made with."""
+    gateway.refuses = True
+    client = client_of(messaging, gateway)
+    with pytest.raises(ConnectionFailed):
+        await client.__aenter__()
+    assert [held for held in gc.get_objects() if isinstance(held, ClientSession) and not held.closed] == []
