@@ -28,7 +28,7 @@ emulator: $(INSTALLED)  ## run the local emulator alone; OPTIONS="--tls" for cre
 	$(BIN)/python -m fastapi_azure_pool.emulator $(OPTIONS)
 
 # Half of the tests' time is waiting for sockets and processes: one half of them runs beside the other, and is shown after it.
-BESIDE := tests/clients tests/example_app tests/sending
+BESIDE := tests/clients tests/example_app tests/sending tests/testing
 
 test: $(INSTALLED) $(JUDGES)  ## run every test, and hold the branch coverage to its bounds
 	@$(BIN)/coverage erase

@@ -131,6 +131,8 @@ async def cut(wire: Wire | None) -> None:
     """Cut a connection at once and without a word to the service; the SDK leaves it open where anything goes wrong."""
     if isinstance(wire, asyncio.StreamWriter):
         wire.transport.abort()
+        with suppress(OSError):  # What ended it, which asyncio would complain of when nobody has seen it.
+            await wire.wait_closed()
     elif wire is not None:
         await wire.close()  # Its sockets are closed before it waits for anything.
 
