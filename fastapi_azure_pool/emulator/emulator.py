@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING, Any, Self
 
@@ -95,6 +96,7 @@ class Emulator(MessagingEntities, EventGridTopics, BlobContainers, WorkloadIdent
         if not 1 <= cosmos_partitions <= _MAX_PARTITIONS:
             raise ValueError(f"cosmos_partitions={cosmos_partitions} must be from 1 to {_MAX_PARTITIONS}")
         self._tls = tls
+        self._preparing: asyncio.Future[None] | None = None
         self._certificate = ""
         self._cosmos_key = DEFAULT_KEY if cosmos_key is None else cosmos_key
         self._cosmos_partitions = cosmos_partitions
@@ -166,7 +168,8 @@ class Emulator(MessagingEntities, EventGridTopics, BlobContainers, WorkloadIdent
         """
         if self.is_running:
             raise RuntimeError("the emulator runs already: stop() it first")
-        prepare_parser()
+        # It takes a sixth of a second, for which nobody is to wait: the first query does if it comes sooner.
+        self._preparing = asyncio.get_running_loop().run_in_executor(None, prepare_parser)
         tls = None
         if self._tls:
             from fastapi_azure_pool.emulator.certificate import self_signed_context  # noqa: PLC0415 - cryptography is slow
@@ -192,6 +195,9 @@ class Emulator(MessagingEntities, EventGridTopics, BlobContainers, WorkloadIdent
         """Stop every service and close every connection, in use or not; stopping a stopped emulator does nothing."""
         for server in self._servers.values():
             await server.stop()
+        if self._preparing is not None:
+            await self._preparing
+            self._preparing = None
 
     @property
     def cosmos_endpoint(self) -> str:
