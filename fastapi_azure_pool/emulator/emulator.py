@@ -26,6 +26,7 @@ from fastapi_azure_pool.emulator.tokens import SYSTEM_ASSIGNED_CLIENT_ID, TokenI
 from fastapi_azure_pool.emulator.workload_identity import WorkloadIdentity
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
@@ -96,8 +97,9 @@ class Emulator(MessagingEntities, EventGridTopics, BlobContainers, WorkloadIdent
         if not 1 <= cosmos_partitions <= _MAX_PARTITIONS:
             raise ValueError(f"cosmos_partitions={cosmos_partitions} must be from 1 to {_MAX_PARTITIONS}")
         self._tls = tls
-        self._preparing: asyncio.Future[None] | None = None
+        self._tls_context: ssl.SSLContext | None = None
         self._certificate = ""
+        self._preparing: asyncio.Future[None] | None = None
         self._cosmos_key = DEFAULT_KEY if cosmos_key is None else cosmos_key
         self._cosmos_partitions = cosmos_partitions
         self._tokens = TokenIssuer()
@@ -163,18 +165,20 @@ class Emulator(MessagingEntities, EventGridTopics, BlobContainers, WorkloadIdent
         """Start every service on the running event loop; it takes some milliseconds.
 
         Raises:
+            ImportError: It is to serve over TLS, and the package cryptography is not installed. Nothing was started.
             OSError: A port is taken; the message names it. Nothing is left running.
             RuntimeError: It runs already.
         """
         if self.is_running:
             raise RuntimeError("the emulator runs already: stop() it first")
-        # It takes a sixth of a second, for which nobody is to wait: the first query does if it comes sooner.
-        self._preparing = asyncio.get_running_loop().run_in_executor(None, prepare_parser)
-        tls = None
-        if self._tls:
+        if self._tls and self._tls_context is None:
             from fastapi_azure_pool.emulator.certificate import self_signed_context  # noqa: PLC0415 - cryptography is slow
 
-            tls, self._certificate = self_signed_context()
+            # Once: a client that trusts it must find the emulator again after an outage.
+            self._tls_context, self._certificate = self_signed_context()
+        tls = self._tls_context
+        # It takes a sixth of a second, for which nobody is to wait: the first query does if it comes sooner.
+        self._preparing = asyncio.get_running_loop().run_in_executor(None, prepare_parser)
         cosmos = self._servers["cosmos"]
         try:
             await cosmos.start(tls)
@@ -216,7 +220,10 @@ class Emulator(MessagingEntities, EventGridTopics, BlobContainers, WorkloadIdent
 
     @property
     def certificate(self) -> str:
-        """The certificate in PEM, for clients that verify it, as those of Event Hubs and Service Bus do; "" without TLS."""
+        """The certificate in PEM, for clients that verify it, as those of Event Hubs and Service Bus do.
+
+        It is made at the first start and stays the same; "" before that, and without TLS.
+        """
         return self._certificate
 
     @property

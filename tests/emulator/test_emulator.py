@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -137,6 +138,32 @@ async def test_data_and_ports_outlive_a_restart(connect_client: Callable[..., Co
         assert azure.cosmos_endpoint == endpoint
         item = await client.get_database_client("shop").get_container_client("orders").read_item("1", "1")
         assert item["id"] == "1"
+
+
+async def test_the_certificate_outlives_a_restart() -> None:
+    """A client that trusts the certificate of an emulator gets through to it after a stop and a start, too."""
+    azure = Emulator(tls=True)
+    assert azure.certificate == ""
+    async with azure:
+        certificate = azure.certificate
+    trust = ssl.create_default_context(cadata=certificate)
+    async with azure, aiohttp.ClientSession() as session:
+        assert azure.certificate == certificate
+        async with session.get(azure.cosmos_endpoint, ssl=trust) as response:
+            assert response.status == 401
+
+
+async def test_without_cryptography_tls_is_refused_and_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the certificate cannot be made, start() raises ImportError before it has begun anything."""
+    azure = Emulator(tls=True)
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "cryptography", None)
+        with pytest.raises(ImportError):
+            await azure.start()
+    assert not azure.is_running
+    assert azure._preparing is None
+    async with azure:
+        assert azure.is_running
 
 
 async def test_answers_are_sent_at_once(azure: Emulator, session: aiohttp.ClientSession) -> None:
