@@ -43,7 +43,7 @@ class Figure:
         at_most: The bound, where less is better.
         at_least: The bound, where more is better.
         form: How a number is written: a format of str.format.
-        because: Why it is missed where it is, as far as that is known.
+        because: Why it is missed where it is; empty where that is not known.
     """
 
     what: str

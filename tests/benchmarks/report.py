@@ -30,6 +30,7 @@ PACKAGES = (
     "uvloop",
 )
 OURS, THEIRS = "#3f51b5", "#b0b4c4"
+UNEXPLAINED = "Not explained yet."
 
 INTRODUCTION = """\
 # Benchmarks
@@ -70,17 +71,14 @@ def markdown(outcomes: Sequence[Outcome]) -> str:
             ),
         ),
     ]
-    missed = [(outcome, figure) for outcome, figure in promised if not figure.is_met]
+    missed: dict[tuple[str, str], list[str]] = {}
+    for outcome, figure in promised:
+        if not figure.is_met:
+            missed.setdefault((outcome.title, figure.because or UNEXPLAINED), []).append(figure.what)
     if missed:
         parts.append("Missed:\n")
         parts.append(
-            "".join(
-                f"- {outcome.title}: "
-                f"{', '.join(figure.what for owner, figure in missed if owner is outcome)}. "
-                f"{' '.join(dict.fromkeys(figure.because for owner, figure in missed if owner is outcome))}\n"
-                for outcome in outcomes
-                if any(owner is outcome for owner, _ in missed)
-            )
+            "".join(f"- {title}: {', '.join(figures)}. {because}\n" for (title, because), figures in missed.items())
         )
     for outcome in outcomes:
         parts.append(f"## {outcome.title}\n\n{outcome.how}\n")
