@@ -10,7 +10,7 @@ from typing import Any
 
 _NAME = re.compile(rb"\r\n(x-ms-meta-[^:\r\n]+):", re.IGNORECASE)
 
-# A request's head comes at the start of what arrives, before any of its body.
+_END_OF_HEAD = b"\r\n\r\n"
 _MAX_HEAD_BYTES = 16 * 1024
 
 _MAX_NAMES = 1_000
@@ -25,16 +25,30 @@ def remembering_names(protocol_class: Any) -> Any:
     class RememberingProtocol(protocol_class):  # type: ignore[misc]  # which of uvicorn's classes is chosen at run time
         """Remembers names before it parses them."""
 
+        # What has arrived of a request's head; None while its body comes, whose lines may read like headers.
+        _head: bytes | None = b""
+
         def data_received(self, data: bytes) -> None:
             """Take what arrives."""
-            head = data[:_MAX_HEAD_BYTES]
-            if b"x-ms-meta-" in head.lower():
-                names = self.app_state.setdefault("header_names", {})
-                if len(names) > _MAX_NAMES:
-                    names.clear()
-                for name in _NAME.findall(head):
-                    text = name.decode("latin-1")
-                    names[text.lower()] = text
+            if self._head is not None:
+                head, end, _ = (self._head + data[:_MAX_HEAD_BYTES]).partition(_END_OF_HEAD)
+                is_whole = bool(end) or len(head) >= _MAX_HEAD_BYTES
+                self._head = None if is_whole else head
+                if is_whole and b"x-ms-meta-" in head.lower():
+                    self._remember(head)
             super().data_received(data)
+
+        def on_response_complete(self) -> None:
+            """Wait for the next request."""
+            self._head = b""
+            super().on_response_complete()
+
+        def _remember(self, head: bytes) -> None:
+            names = self.app_state.setdefault("header_names", {})
+            if len(names) > _MAX_NAMES:
+                names.clear()
+            for name in _NAME.findall(head):
+                text = name.decode("latin-1")
+                names[text.lower()] = text
 
     return RememberingProtocol

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from base64 import b64encode
 from datetime import timedelta
 from email.utils import format_datetime
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import pytest
 from azure.core import MatchConditions
-from azure.storage.blob import ContentSettings
+from azure.storage.blob import ContentSettings, generate_account_sas
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from uvicorn.config import HTTP_PROTOCOLS
@@ -18,7 +20,7 @@ from uvicorn.config import HTTP_PROTOCOLS
 from fastapi_azure_pool.emulator import Emulator
 from fastapi_azure_pool.emulator.blob.errors import BlobError
 from fastapi_azure_pool.emulator.blob.ranges import requested_range
-from tests.emulator.blob.blob_sdk import Http, connect, refused
+from tests.emulator.blob.blob_sdk import Http, connect, refused, soon
 
 if TYPE_CHECKING:
     from azure.storage.blob.aio import BlobClient, ContainerClient
@@ -248,6 +250,34 @@ async def test_metadata_keeps_its_spelling(monkeypatch: pytest.MonkeyPatch, prot
             )
             assert (await blob.get_blob_properties()).metadata == metadata
             assert dict(azure.blobs("invoices")[0].metadata) == metadata
+
+
+@pytest.mark.parametrize("is_waiting", [False, True], ids=["at once", "after 100-continue"])
+@pytest.mark.parametrize("protocol", ["h11_impl:H11Protocol", "httptools_impl:HttpToolsProtocol"])
+async def test_a_body_does_not_change_the_spelling_of_metadata(
+    monkeypatch: pytest.MonkeyPatch, protocol: str, is_waiting: bool
+) -> None:
+    """A line of the body that reads like a header is none, whether it arrives together with the headers or after them."""
+    monkeypatch.setitem(HTTP_PROTOCOLS, "auto", f"uvicorn.protocols.http.{protocol}")
+    async with Emulator() as azure:
+        await azure.create_blob_container("invoices")
+        sas = generate_account_sas(
+            azure.storage_account, azure.storage_key, resource_types="o", permission="w", expiry=soon()
+        )
+        url = urlsplit(f"{azure.blob_endpoint}/invoices/1?{sas}")
+        reader, writer = await asyncio.open_connection(url.hostname, url.port)
+        for name in ("OrderId", "orderID"):
+            body = b"one\r\nX-MS-META-ORDERID: 2\r\n"
+            lines = [f"PUT {url.path}?{url.query} HTTP/1.1", f"Host: {url.netloc}", "x-ms-blob-type: BlockBlob"]
+            lines += [f"x-ms-meta-{name}: 1", f"Content-Length: {len(body)}", *["Expect: 100-continue"] * is_waiting]
+            writer.write("\r\n".join([*lines, "", ""]).encode())
+            if is_waiting:
+                assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100")
+            writer.write(body)
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 201")
+            assert dict(azure.blobs("invoices")[0].metadata) == {name: "1"}
+        writer.close()
+        await writer.wait_closed()
 
 
 async def test_properties_and_metadata_are_replaced(invoices: ContainerClient) -> None:
