@@ -9,12 +9,16 @@ import pytest
 from azure.cosmos import PartitionKey
 from azure.cosmos.exceptions import CosmosBatchOperationError, CosmosResourceExistsError
 
+from fastapi_azure_pool.emulator.cosmos.items import ItemStore, StoredItem
+from fastapi_azure_pool.emulator.cosmos.unique_keys import UniqueKeys
+
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from azure.cosmos.aio import ContainerProxy, CosmosClient
 
     from fastapi_azure_pool.emulator import Emulator
+    from fastapi_azure_pool.emulator.cosmos.partitioning import PartitionKey as PartitionKeyOfItem
 
 ADA = {"id": "1", "customer_id": "ada", "name": {"first": "Ada"}, "number": 1}
 POLICY: Any = {"uniqueKeys": [{"paths": ["/name/first", "/number"]}, {"paths": ["/mail"]}]}
@@ -61,6 +65,33 @@ async def test_batch_is_held_to_unique_keys(people: ContainerProxy) -> None:
             [("create", (third,)), ("create", (third | {"id": "4", "number": 4},))], partition_key="ada"
         )
     assert [answer["statusCode"] for answer in caught.value.operation_responses] == [424, 409]
+
+
+async def test_each_version_tells_its_unique_values_once(
+    people: ContainerProxy, orders: ContainerProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A write works out the values of its own item only, and looks at no other where there are no unique keys."""
+    told: list[str] = []
+    seen: list[str] = []
+    values, in_logical_partition = UniqueKeys.values, ItemStore.in_logical_partition
+
+    def tell(keys: UniqueKeys, document: dict[str, Any]) -> tuple[str, ...]:
+        told.append(document["id"])
+        return values(keys, document)
+
+    def see(items: ItemStore, key: PartitionKeyOfItem) -> Iterator[StoredItem]:
+        seen.extend(items.definition.paths)
+        return in_logical_partition(items, key)
+
+    monkeypatch.setattr(UniqueKeys, "values", tell)
+    monkeypatch.setattr(ItemStore, "in_logical_partition", see)
+    ids = [str(number) for number in range(2, 12)]
+    for name in ids:
+        await people.create_item(ADA | {"id": name, "number": int(name), "mail": f"{name}@b"})
+    assert (told, len(seen)) == (ids, len(ids))
+    seen.clear()
+    await orders.create_item(ADA)
+    assert not seen
 
 
 @pytest.mark.parametrize(

@@ -43,9 +43,10 @@ class StoredItem:
         etag: This version's etag.
         lsn: The log sequence number of the transaction that made this version.
         modified: When that was, in seconds since 1970.
+        unique_values: What it has for each of the container's unique keys; equal texts are equal values.
     """
 
-    __slots__ = ("body", "document", "etag", "id", "key", "lsn", "modified", "physical", "sequence")
+    __slots__ = ("body", "document", "etag", "id", "key", "lsn", "modified", "physical", "sequence", "unique_values")
 
     def __init__(
         self,
@@ -58,6 +59,7 @@ class StoredItem:
         etag: str,
         lsn: int,
         modified: float,
+        unique_values: tuple[str, ...],
     ) -> None:
         self.id = name
         self.key = key
@@ -67,6 +69,7 @@ class StoredItem:
         self.etag = etag
         self.lsn = lsn
         self.modified = modified
+        self.unique_values = unique_values
         self.body = dump_json(document)
 
 
@@ -192,7 +195,17 @@ class ItemStore:
             "_attachments": "attachments/",
             "_ts": int(modified),
         }
-        item = StoredItem(name, key, sequence, physical, stamped, etag=etag, lsn=lsn, modified=modified)
+        item = StoredItem(
+            name,
+            key,
+            sequence,
+            physical,
+            stamped,
+            etag=etag,
+            lsn=lsn,
+            modified=modified,
+            unique_values=self.unique_keys.values(stamped),
+        )
         if len(item.body) > MAX_ITEM_BYTES:
             raise too_large()
         return item

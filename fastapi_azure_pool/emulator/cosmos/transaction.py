@@ -8,6 +8,7 @@ Source: "Transactional batch operations in Azure Cosmos DB".
 
 from __future__ import annotations
 
+from operator import eq
 from typing import TYPE_CHECKING
 
 from fastapi_azure_pool.emulator.cosmos.errors import (
@@ -144,21 +145,19 @@ class Transaction:
         check_item_ttl(document)
         return name
 
-    def _check_unique(self, document: Item, existing: StoredItem | None) -> None:
-        unique_keys = self._items.unique_keys
-        if not unique_keys.keys:
+    def _check_unique(self, item: StoredItem, existing: StoredItem | None) -> None:
+        if not item.unique_values:
             return
-        untouched = (item for item in self._items.in_logical_partition(self.key) if item.id not in self._names)
-        wanted = unique_keys.values(document)
+        untouched = (other for other in self._items.in_logical_partition(self.key) if other.id not in self._names)
         for other in (*untouched, *self._names.values()):
             if other is None or other is existing:
                 continue
-            if any(one == two for one, two in zip(wanted, unique_keys.values(other.document), strict=True)):
+            if any(map(eq, item.unique_values, other.unique_values)):
                 raise not_unique()
 
     def _put(self, name: str, document: Item, existing: StoredItem | None) -> StoredItem:
-        self._check_unique(document, existing)
         item = self._items.version(name, self.key, document, existing, lsn=self._lsn)
+        self._check_unique(item, existing)
         if existing is not None and existing.id != name:
             self._names[existing.id] = None
         self._steps.append((item, existing))
