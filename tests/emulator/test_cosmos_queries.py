@@ -11,7 +11,9 @@ import pytest
 from azure.cosmos.exceptions import CosmosHttpResponseError
 
 from fastapi_azure_pool.emulator.cosmos.partitioning import UNDEFINED
+from fastapi_azure_pool.emulator.cosmos.query import execution
 from fastapi_azure_pool.emulator.cosmos.query.continuation import Position, seal, unseal
+from fastapi_azure_pool.emulator.cosmos.query.values import sort_key
 
 if TYPE_CHECKING:
     from azure.cosmos.aio import ContainerProxy, CosmosClient
@@ -137,6 +139,24 @@ async def test_order_by_mixes_types_and_missing_values(orders: ContainerProxy) -
         assert await ids(found) == expected
     found = orders.query_items("SELECT c.id FROM c ORDER BY c.v DESC", partition_key="ada", max_item_count=2)
     assert await ids(found) == ["0", "4", "1", "5", "8", "3", "6", "2", "7", "none"]
+
+
+async def test_order_by_looks_at_each_value_once(places: ContainerProxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page of ORDER BY makes one sort key for each row and expression, and for each value where the last page ended."""
+    made: list[object] = []
+
+    def make(value: object) -> tuple[int, object]:
+        made.append(value)
+        return sort_key(value)
+
+    monkeypatch.setattr(execution, "sort_key", make)
+    query = "SELECT c.id FROM c ORDER BY c.city, c.n DESC"
+    found = await ids(places.query_items(query, partition_key="k0", max_item_count=100))
+    assert len(made) == 2 * len(found)
+    made.clear()
+    pages = places.query_items(query, partition_key="k0", max_item_count=len(found) - 1).by_page()
+    assert [len([item async for item in page]) async for page in pages] == [len(found) - 1, 1]
+    assert len(made) == 2 * (2 * len(found) + 1)
 
 
 async def test_long_sort_values_fit_into_tokens(orders: ContainerProxy) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cmp_to_key
 from typing import TYPE_CHECKING, Any
 
 from fastapi_azure_pool.emulator.cosmos.errors import CosmosError
@@ -26,8 +25,8 @@ _MAX_PAGE_BYTES = 4 * 1024 * 1024
 # What one partition has to scan, oldest item first.
 Source = Callable[[], Iterable[StoredItem]]
 
-# Where ORDER BY puts a row: by its values, and among equal ones by its item and which of the item's rows it is.
-_Place = tuple[tuple[Any, ...], tuple[int, int]]
+# What ORDER BY compares: one for each of its expressions.
+_SortKeys = tuple[tuple[int, Any], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,25 +164,41 @@ def _candidates(
 def _sorted_after(
     query: CompiledQuery, parameters: Parameters, candidates: Iterable[_Candidate], position: Position
 ) -> Iterator[_Candidate]:
+    """Return candidates, which come by their places, as ORDER BY sorts them, from a position on."""
     descending = [item.is_descending for item in query.syntax.order_by]
+    goes_on = not (query.block.is_grouped or query.block.is_distinct)
+    last_keys = None if position.sort_values is None else tuple(map(sort_key, position.sort_values))
+    last_place = (position.sequence, position.ordinal)
+    placed: list[tuple[_SortKeys, _Candidate]] = []
+    for candidate in candidates:
+        values = tuple(evaluate(candidate.row, parameters) for evaluate in query.sort_values)
+        keys = tuple(map(sort_key, values))
+        if (
+            goes_on
+            and last_keys is not None
+            and not _is_after(keys, last_keys, descending, candidate.place, last_place)
+        ):
+            continue
+        placed.append((keys, _Candidate(candidate.item, candidate.ordinal, candidate.row, values)))
+    # each sort keeps the order of equals, so the first key, by which it is sorted last, decides
+    for number, is_descending in reversed(list(enumerate(descending))):
+        placed.sort(key=_key_number(number), reverse=is_descending)
+    skipped = position.matched if goes_on and last_keys is None else 0
+    return (candidate for _keys, candidate in placed[skipped:])
 
-    def compare(one: _Place, other: _Place) -> int:
-        for left, right, is_descending in zip(one[0], other[0], descending, strict=True):
-            left_key, right_key = sort_key(left), sort_key(right)
-            if left_key != right_key:
-                return 1 if (left_key > right_key) is not is_descending else -1
-        return (one[1] > other[1]) - (one[1] < other[1])
 
-    order = cmp_to_key(compare)
-    placed = [
-        (tuple(evaluate(candidate.row, parameters) for evaluate in query.sort_values), candidate)
-        for candidate in candidates
-    ]
-    placed.sort(key=lambda pair: order((pair[0], pair[1].place)))
-    if not (query.block.is_grouped or query.block.is_distinct):
-        if position.sort_values is not None:
-            last = (position.sort_values, (position.sequence, position.ordinal))
-            placed = [pair for pair in placed if compare((pair[0], pair[1].place), last) > 0]
-        elif position.matched:
-            placed = placed[position.matched :]
-    return (_Candidate(one.item, one.ordinal, one.row, values) for values, one in placed)
+def _is_after(
+    keys: _SortKeys,
+    last_keys: _SortKeys,
+    descending: Sequence[bool],
+    place: tuple[int, int],
+    last_place: tuple[int, int],
+) -> bool:
+    for key, last_key, is_descending in zip(keys, last_keys, descending, strict=True):
+        if key != last_key:
+            return (key > last_key) is not is_descending
+    return place > last_place
+
+
+def _key_number(number: int) -> Callable[[tuple[_SortKeys, _Candidate]], tuple[int, Any]]:
+    return lambda pair: pair[0][number]
