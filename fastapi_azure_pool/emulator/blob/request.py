@@ -35,6 +35,7 @@ class BlobRequest(HttpRequest):
         container: The container's, likewise.
         blob: The blob's, likewise.
         query: The query's parameters, decoded; names in lower case.
+        comp: The query's ``comp`` in lower case, "" if there is none: which part of the resource it is about.
         content: The body.
         body_md5: The MD5 hash of a body that is in no memory, where it was asked for or the operation stores it.
         server: The host and port that it came to.
@@ -46,6 +47,7 @@ class BlobRequest(HttpRequest):
         "blob",
         "body_md5",
         "client_host",
+        "comp",
         "container",
         "content",
         "grant",
@@ -68,6 +70,7 @@ class BlobRequest(HttpRequest):
         self.container = _decoded(parts[2]) if len(parts) > 2 else ""
         self.blob = _decoded(parts[3]) if len(parts) > 3 else ""
         self.query = _parsed(self.query_string) if self.query_string else {}
+        self.comp = self.query.get("comp", "").lower()
         self.content = Content()
         self.body_md5: bytes | None = None
         # how the client wrote the names of metadata, which ASGI tells in lower case

@@ -113,7 +113,7 @@ class BlobService(HttpService):
 
     async def _copy(self, request: BlobRequest) -> Response:
         operation = self._permitted(request)
-        comp = request.query.get("comp", "")
+        comp = request.comp
         if comp not in _CONTENT_LIMITS:
             raise not_supported(f"The header x-ms-copy-source with comp={comp}")
         is_copy = not comp and "x-ms-blob-type" not in request.headers
@@ -152,10 +152,9 @@ class BlobService(HttpService):
         return operation
 
     def _find_operation(self, request: BlobRequest) -> _Operation:
-        query = request.query
         level = "blob" if request.blob else "container" if request.container else "service"
-        comp = query.get("comp", "").lower()
-        kind = query.get("restype", "").lower()
+        comp = request.comp
+        kind = request.query.get("restype", "").lower()
         if kind == "account":
             comp = "account"
         elif level == "container" and kind != "container":
@@ -181,7 +180,7 @@ class BlobService(HttpService):
     async def _keep_body(self, request: BlobRequest, receive: Receive, length: int) -> bool:
         """Read a large body into a file; its hash on the way, for it would have to be read once more."""
         writer = self._space.writer(length)
-        is_hashed = "comp" not in request.query or "content-md5" in request.headers
+        is_hashed = not request.comp or "content-md5" in request.headers
         hasher = hashlib.md5(usedforsecurity=False)
         is_more = True
         while is_more:
@@ -249,7 +248,7 @@ def _operations(
 def _limit(request: BlobRequest) -> int:
     if request.method != "PUT" or not request.blob:
         return _MAX_DOCUMENT_BYTES
-    return _CONTENT_LIMITS.get(request.query.get("comp", "").lower(), _MAX_DOCUMENT_BYTES)
+    return _CONTENT_LIMITS.get(request.comp, _MAX_DOCUMENT_BYTES)
 
 
 def _content_length(request: BlobRequest) -> int:

@@ -307,6 +307,17 @@ async def test_stopping_ends_what_is_being_copied(invoices: ContainerClient, azu
     assert azure._storage.service._sources._downloads == set()
 
 
+async def test_a_block_is_copied_however_its_comp_is_written(
+    azure: Emulator, invoices: ContainerClient, http: Http, signed: str
+) -> None:
+    """The query's comp is the same in capitals, for a block that comes from a URL as for any other."""
+    await invoices.upload_blob("source", b"one")
+    answer = await http.send("PUT", "/invoices/copy", "comp=Block&blockid=YQ==", x_ms_copy_source=signed)
+    assert answer == (201, "")
+    await invoices.get_blob_client("copy").commit_block_list([BlobBlock("a")])
+    assert [one.content for one in azure.blobs("invoices") if one.name == "copy"] == [b"one"]
+
+
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
