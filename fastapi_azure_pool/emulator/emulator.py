@@ -15,7 +15,7 @@ from fastapi_azure_pool.emulator.cosmos.service import CosmosService
 from fastapi_azure_pool.emulator.eventgrid.authorization import DEFAULT_KEY as DEFAULT_EVENTGRID_KEY
 from fastapi_azure_pool.emulator.eventgrid.authorization import Authorization as EventGridAuthorization
 from fastapi_azure_pool.emulator.eventgrid.service import EventGridService
-from fastapi_azure_pool.emulator.eventgrid.topics import EventGridTopics
+from fastapi_azure_pool.emulator.eventgrid_topics import EventGridTopics
 from fastapi_azure_pool.emulator.faults import Faults
 from fastapi_azure_pool.emulator.identity import APP_SERVICE_PATH, IMDS_PATH, IdentityService, TokenRequest
 from fastapi_azure_pool.emulator.messaging import Messaging
@@ -121,10 +121,11 @@ class Emulator(MessagingEntities, EventGridTopics, BlobContainers, WorkloadIdent
         self._storage = Storage(
             self.faults, self._tokens, host=host, port=blob_port, name=storage_account, key=storage_key
         )
+        self._eventgrid_server = LoopbackServer(self._eventgrid, name="eventgrid", host=host, port=eventgrid_port)
         http_servers = {
             "cosmos": LoopbackServer(self._cosmos, name="cosmos", host=host, port=cosmos_port),
             "identity": LoopbackServer(self._identity, name="identity", host=host, port=identity_port),
-            "eventgrid": LoopbackServer(self._eventgrid, name="eventgrid", host=host, port=eventgrid_port),
+            "eventgrid": self._eventgrid_server,
         }
         for service in (self._cosmos, self._identity, self._eventgrid):
             service.set_connection_dropper(http_servers[service.name].drop_connection)
@@ -206,7 +207,7 @@ class Emulator(MessagingEntities, EventGridTopics, BlobContainers, WorkloadIdent
     @property
     def cosmos_endpoint(self) -> str:
         """The account's URL, such as ``http://127.0.0.1:50123/``."""
-        return self._url("cosmos")
+        return self._servers["cosmos"].url
 
     @property
     def cosmos_key(self) -> str:
@@ -229,13 +230,11 @@ class Emulator(MessagingEntities, EventGridTopics, BlobContainers, WorkloadIdent
     @property
     def amqp_authority(self) -> str:
         """Host and port of Event Hubs and Service Bus."""
-        self._url("amqp")
         return self._messaging.server.authority
 
     @property
     def eventhub_connection_string(self) -> str:
         """The connection string of the event hubs' namespace."""
-        self._url("amqp")
         return self._messaging.connection_string(is_tls=self._tls)
 
     @property
@@ -246,7 +245,7 @@ class Emulator(MessagingEntities, EventGridTopics, BlobContainers, WorkloadIdent
     @property
     def identity_endpoint(self) -> str:
         """The token endpoint in App Service's form, for ``IDENTITY_ENDPOINT``."""
-        return self._url("identity").rstrip("/") + APP_SERVICE_PATH
+        return self._servers["identity"].url.rstrip("/") + APP_SERVICE_PATH
 
     @property
     def identity_header(self) -> str:
@@ -256,7 +255,7 @@ class Emulator(MessagingEntities, EventGridTopics, BlobContainers, WorkloadIdent
     @property
     def imds_endpoint(self) -> str:
         """The token endpoint in the form of a virtual machine's metadata service (IMDS)."""
-        return self._url("identity").rstrip("/") + IMDS_PATH
+        return self._servers["identity"].url.rstrip("/") + IMDS_PATH
 
     @property
     def environment(self) -> dict[str, str]:
@@ -266,7 +265,7 @@ class Emulator(MessagingEntities, EventGridTopics, BlobContainers, WorkloadIdent
             "AZURE_COSMOS_KEY": self.cosmos_key,
             **self._eventgrid_environment(),
             "AZURE_EVENTHUB_CONNECTION_STRING": self.eventhub_connection_string,
-            "AZURE_POD_IDENTITY_AUTHORITY_HOST": self._url("identity").rstrip("/"),
+            "AZURE_POD_IDENTITY_AUTHORITY_HOST": self._servers["identity"].url.rstrip("/"),
             "AZURE_SERVICEBUS_CONNECTION_STRING": self.servicebus_connection_string,
             "AZURE_STORAGE_BLOB_ENDPOINT": self.blob_endpoint,
             "AZURE_STORAGE_CONNECTION_STRING": self.blob_connection_string,
@@ -361,12 +360,6 @@ class Emulator(MessagingEntities, EventGridTopics, BlobContainers, WorkloadIdent
             lifetime: For how many seconds it is good; default 24 hours, negative for one that has expired.
         """
         return self._tokens.issue(resource, client_id=client_id, lifetime=lifetime)
-
-    def _url(self, service: str) -> str:
-        server = self._servers[service]
-        if not server.port:
-            raise RuntimeError("the emulator has no ports yet: start it first, or give it some")
-        return server.url
 
     def _drop_connections(self, service: str) -> int:
         servers = self._identity_servers if service == "identity" else (self._servers[service],)

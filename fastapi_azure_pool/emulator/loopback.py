@@ -61,7 +61,13 @@ def require_port(port: int, name: str) -> int:
 
 
 def authority(host: str, port: int) -> str:
-    """Return host and port as they stand in a URL."""
+    """Return host and port as they stand in a URL.
+
+    Raises:
+        RuntimeError: The port is 0, since no free one is picked yet.
+    """
+    if not port:
+        raise RuntimeError("the emulator has no ports yet: start it first, or give it some")
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 

@@ -67,12 +67,20 @@ class LoopbackServer:
 
     @property
     def authority(self) -> str:
-        """Host and port as they stand in a URL."""
+        """Host and port as they stand in a URL.
+
+        Raises:
+            RuntimeError: There is no port yet.
+        """
         return authority(self._host, self._port)
 
     @property
     def url(self) -> str:
-        """The base URL, with a trailing slash."""
+        """The base URL, with a trailing slash.
+
+        Raises:
+            RuntimeError: There is no port yet.
+        """
         return f"{self._scheme}://{self.authority}/"
 
     @property

@@ -78,8 +78,6 @@ class Storage:
         Raises:
             RuntimeError: There is no port yet.
         """
-        if not self.server.port:
-            raise RuntimeError("the emulator has no ports yet: start it first, or give it some")
         return self.server.url + self.name
 
     @property

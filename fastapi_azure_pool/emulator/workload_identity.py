@@ -49,8 +49,6 @@ class WorkloadIdentity:
         """
         if self._entra is None:
             raise RuntimeError("Entra ID is served over TLS only: write Emulator(tls=True)")
-        if not self._entra.port:
-            raise RuntimeError("the emulator has no ports yet: start it first, or give it some")
         return self._entra.url.rstrip("/")
 
     def issue_federated_token(self, *, lifetime: float | None = None) -> str:

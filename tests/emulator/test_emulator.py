@@ -187,8 +187,22 @@ def test_addresses_are_known_once_there_are_ports() -> None:
     """Before the first start on free ports there is no address to give; with ports of one's own there is."""
     azure = Emulator()
     assert repr(azure) == "<Emulator stopped>"
-    with pytest.raises(RuntimeError, match="start it first"):
-        _ = azure.environment
+    secure = Emulator(tls=True)
+    for read in (
+        lambda: azure.environment,
+        lambda: azure.cosmos_endpoint,
+        lambda: azure.imds_endpoint,
+        lambda: azure.identity_endpoint,
+        lambda: azure.amqp_authority,
+        lambda: azure.eventhub_connection_string,
+        lambda: azure.servicebus_connection_string,
+        lambda: azure.blob_endpoint,
+        lambda: azure.blob_connection_string,
+        lambda: azure.eventgrid_endpoint("orders"),
+        lambda: secure.entra_authority,
+    ):
+        with pytest.raises(RuntimeError, match="has no ports yet: start it first, or give it some"):
+            read()
     chosen = Emulator(cosmos_port=8081, identity_port=8082)
     assert chosen.cosmos_endpoint == "http://127.0.0.1:8081/"
     assert chosen.cosmos_connection_string == f"AccountEndpoint=http://127.0.0.1:8081/;AccountKey={chosen.cosmos_key};"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fastapi_azure_pool.emulator.eventgrid.service import EVENTGRID
 from fastapi_azure_pool.emulator.eventgrid.topic import Topic
 
 if TYPE_CHECKING:
     from fastapi_azure_pool.emulator.eventgrid.schemas import PublishedEvent, Schema
     from fastapi_azure_pool.emulator.eventgrid.service import EventGridService
     from fastapi_azure_pool.emulator.request_log import RequestLog
+    from fastapi_azure_pool.emulator.server import LoopbackServer
 
 
 class EventGridTopics:
@@ -18,6 +18,7 @@ class EventGridTopics:
 
     _eventgrid: EventGridService
     _eventgrid_key: str
+    _eventgrid_server: LoopbackServer
 
     @property
     def eventgrid_key(self) -> str:
@@ -51,7 +52,7 @@ class EventGridTopics:
             RuntimeError: The emulator has no ports yet.
             ValueError: There is no such topic.
         """
-        return self._url(EVENTGRID).rstrip("/") + self._topic(topic).path
+        return self._eventgrid_server.url.rstrip("/") + self._topic(topic).path
 
     def eventgrid_events(self, topic: str) -> tuple[PublishedEvent, ...]:
         """Return the last 100,000 events that a topic has received, oldest first.
@@ -73,6 +74,3 @@ class EventGridTopics:
         except KeyError:
             names = ", ".join(self._eventgrid.topics) or "none: make it with create_eventgrid_topic()"
             raise ValueError(f"there is no Event Grid topic {name!r}; there are {names}") from None
-
-    def _url(self, service: str) -> str:
-        raise NotImplementedError
