@@ -28,6 +28,7 @@ from fastapi_azure_pool.emulator.cosmos.responses import (
     feed_response,
     resource_response,
 )
+from fastapi_azure_pool.emulator.cosmos.sessions import DEFAULT_CONSISTENCY
 from fastapi_azure_pool.emulator.http_service import HttpRequest, HttpService
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ class CosmosService(HttpService):
             "enableMultipleWriteLocations": False,
             "continuousBackupEnabled": False,
             "userReplicationPolicy": {"asyncReplication": False, "minReplicaSetSize": 3, "maxReplicasetSize": 4},
-            "userConsistencyPolicy": {"defaultConsistencyLevel": "Session"},
+            "userConsistencyPolicy": {"defaultConsistencyLevel": DEFAULT_CONSISTENCY},
             "systemReplicationPolicy": {"minReplicaSetSize": 3, "maxReplicasetSize": 4},
             "readPolicy": {"primaryReadCoefficient": 1, "secondaryReadCoefficient": 1},
             "queryEngineConfiguration": '{"maxSqlQueryInputLength":524288}',

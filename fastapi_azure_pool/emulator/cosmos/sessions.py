@@ -1,8 +1,8 @@
 """Session consistency: how far each partition's log has come, as clients are told and as they hold the service to it.
 
 A client repeats with its reads the tokens that it got with its writes. A replica that is behind such a token does not answer
-from an older state: it refuses. Here nothing is ever behind, so only tokens of another partition, of another container or from
-the future are refused.
+from an older state: it refuses. Here nothing is ever behind, so only a token that is ahead of the partition it names is refused,
+such as one of another container whose log has come further.
 
 Sources: "Consistency levels in Azure Cosmos DB", "Manage consistency levels in Azure Cosmos DB" (session tokens); the token's
 form, ``range:version#lsn#region=lsn``, as the SDKs parse it.
