@@ -114,7 +114,7 @@ class Documents:
             "Documents",
             container.rid,
             page.rows,
-            headers=session_headers(container, scope.partitions[page.source]),
+            headers=session_headers(container, scope.partitions[position.source]),
             continuation=_continuation(page, self._secret, mark),
         )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import time
 from typing import TYPE_CHECKING, Any
 
 from fastapi_azure_pool.emulator.cosmos.errors import bad_request, too_large
@@ -18,11 +17,12 @@ from fastapi_azure_pool.emulator.cosmos.partitioning import (
 )
 from fastapi_azure_pool.emulator.cosmos.resources import item_rid, new_etag
 from fastapi_azure_pool.emulator.cosmos.time_to_live import expires_at
-from fastapi_azure_pool.emulator.cosmos.unique_keys import NO_UNIQUE_KEYS, UniqueKeys
 from fastapi_azure_pool.emulator.due import DueTimes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from fastapi_azure_pool.emulator.cosmos.unique_keys import UniqueKeys
 
 # "Azure Cosmos DB service quotas": maximum size of an item, as UTF-8 JSON.
 MAX_ITEM_BYTES = 2 * 1024 * 1024
@@ -135,8 +135,8 @@ class ItemStore:
         rid: str,
         self_link: str,
         partition_count: int,
-        clock: Callable[[], float] = time.time,
-        unique_keys: UniqueKeys = NO_UNIQUE_KEYS,
+        clock: Callable[[], float],
+        unique_keys: UniqueKeys,
     ) -> None:
         self.definition = definition
         self.unique_keys = unique_keys
@@ -150,9 +150,6 @@ class ItemStore:
         self.partitions = [
             PhysicalPartition(number, hash_range) for number, hash_range in enumerate(split_evenly(partition_count))
         ]
-
-    def __len__(self) -> int:
-        return sum(len(partition.items) for partition in self.partitions)
 
     def partition_of(self, key: PartitionKey) -> PhysicalPartition:
         """Return the physical partition that a complete partition key hashes into."""

@@ -15,7 +15,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Final
 
-from fastapi_azure_pool.emulator.cosmos.errors import PARTITION_KEY_MISMATCH, CosmosError, bad_request
+from fastapi_azure_pool.emulator.cosmos.errors import PARTITION_KEY_MISMATCH, bad_request
 
 _MASK = 0xFFFFFFFFFFFFFFFF
 # The two highest bits of a hash are zero, so that "FF" is above every one.
@@ -95,11 +95,6 @@ class PartitionKeyDefinition:
         if not isinstance(components, list) or len(components) > len(self.paths):
             raise bad_request(f"Partition key {header} is invalid.", substatus=PARTITION_KEY_MISMATCH)
         return tuple(_canonical(UNDEFINED if component == {} else component) for component in components)
-
-
-def missing_partition_key() -> CosmosError:
-    """Return the 400 for an operation on one item that does not say in which partition."""
-    return bad_request("PartitionKey value must be supplied for this operation.")
 
 
 @lru_cache(maxsize=10_000)

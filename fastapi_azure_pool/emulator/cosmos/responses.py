@@ -21,7 +21,7 @@ _SERVICE_VERSION = "2.0.0"
 # ("Request Units in Azure Cosmos DB"). The emulator neither measures nor limits throughput.
 READ_CHARGE = "1"
 WRITE_CHARGE = "5.52"
-QUERY_CHARGE = "2.83"
+_QUERY_CHARGE = "2.83"
 
 
 def cosmos_response(
@@ -60,7 +60,6 @@ def feed_response(
     rid: str,
     rows: Iterable[bytes],
     *,
-    charge: str = QUERY_CHARGE,
     etag: str | None = None,
     continuation: str | None = None,
     headers: dict[str, str] | None = None,
@@ -73,7 +72,7 @@ def feed_response(
         all_headers["x-ms-continuation"] = continuation
     if headers is not None:
         all_headers |= headers
-    return cosmos_response(request, body, charge=charge, etag=etag, headers=all_headers)
+    return cosmos_response(request, body, charge=_QUERY_CHARGE, etag=etag, headers=all_headers)
 
 
 def error_response(

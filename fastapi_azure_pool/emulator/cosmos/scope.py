@@ -12,7 +12,7 @@ from fastapi_azure_pool.emulator.cosmos.errors import (
     CosmosError,
     bad_request,
 )
-from fastapi_azure_pool.emulator.cosmos.partitioning import WHOLE_RANGE, HashRange, PartitionKey, missing_partition_key
+from fastapi_azure_pool.emulator.cosmos.partitioning import WHOLE_RANGE, HashRange, PartitionKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -93,7 +93,7 @@ def required_key(headers: Mapping[str, str], container: Container) -> PartitionK
     """
     header = headers.get("x-ms-documentdb-partitionkey")
     if header is None:
-        raise missing_partition_key()
+        raise bad_request("PartitionKey value must be supplied for this operation.")
     key = container.items.definition.parse_header(header)
     if len(key) != len(container.items.definition.paths):
         message = (

@@ -42,9 +42,6 @@ class UniqueKeys:
         return tuple(json.dumps([_value(document, path) for path in paths], sort_keys=True) for paths in self.keys)
 
 
-NO_UNIQUE_KEYS = UniqueKeys()
-
-
 def _parse_paths(key: object) -> tuple[_Path, ...]:
     paths = key.get("paths") if isinstance(key, dict) else None
     if not isinstance(paths, list) or not 1 <= len(paths) <= _MAX_PATHS:

@@ -88,8 +88,7 @@ def compile_query(text: str) -> CompiledQuery:
         query = parse_query(text)
         compiler = _Compiler(query, {}, 1, count(), 0, is_outermost=True)
         block = compiler.compile()
-        sources = query.sources
-        is_whole_item = isinstance(query.selection, SelectAll) and not sources[0].is_iterated and block.width == 1
+        is_whole_item = isinstance(query.selection, SelectAll) and block.width == 1
         return CompiledQuery(query, block, compiler.sort_values(), is_whole_item)
     except RecursionError as error:
         raise too_deep() from error

@@ -34,7 +34,6 @@ class Page:
     """One page of results, each as JSON; ``next_position`` is None after the last page."""
 
     rows: list[bytes]
-    source: int
     next_position: Position | None
 
 
@@ -67,8 +66,6 @@ def run_page(
     Raises:
         CosmosError: 400, the parameters do not fit the query, or a result is no number that JSON has.
     """
-    if position.source >= len(sources):
-        return Page([], len(sources) - 1, None)
     parameters = {**parameters, NOW: now_in_ticks()}
     block = query.block
     try:
@@ -76,7 +73,7 @@ def run_page(
             # a query of no container has one row, wherever it is asked
             results = block.results(block.rows((UNDEFINED,), parameters), parameters)
             rows, next_position = _cut(results, query, parameters, max_items, position)
-            return Page(rows, position.source, next_position)
+            return Page(rows, next_position)
         candidates = _candidates(query, parameters, sources[position.source](), position)
         if block.is_grouped or block.is_distinct:
             results = block.results((candidate.row for candidate in candidates), parameters)
@@ -87,7 +84,7 @@ def run_page(
         raise too_deep() from error
     if next_position is None and position.source + 1 < len(sources):
         next_position = Position(source=position.source + 1)
-    return Page(rows, position.source, next_position)
+    return Page(rows, next_position)
 
 
 def _cut(
