@@ -50,6 +50,7 @@ async def test_any_loopback_host_is_served(host: str, connect_client: Callable[.
         ({"cosmos_partitions": 0}, "cosmos_partitions=0"),
         ({"cosmos_partitions": 101}, "cosmos_partitions=101"),
         ({"cosmos_key": "not base64!"}, "cosmos_key must be base64"),
+        ({"cosmos_key": "ü"}, "cosmos_key must be base64"),
         ({"cosmos_key": ""}, "cosmos_key must not be empty"),
     ],
 )

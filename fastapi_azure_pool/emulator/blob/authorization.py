@@ -6,11 +6,7 @@ Sources: "Authorize with Shared Key" and "Authorize with Microsoft Entra ID" (RE
 from __future__ import annotations
 
 import base64
-import binascii
 import hmac
-import time
-from email.utils import parsedate_to_datetime
-from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -19,6 +15,7 @@ from fastapi_azure_pool.emulator.blob.errors import BlobError, authentication_fa
 from fastapi_azure_pool.emulator.blob.grant import EVERYTHING, Grant
 from fastapi_azure_pool.emulator.blob.request import BlobRequest, query_pairs
 from fastapi_azure_pool.emulator.blob.sas import SharedAccess
+from fastapi_azure_pool.emulator.signing import decode_key, http_timestamp, is_recent
 from fastapi_azure_pool.emulator.tokens import TENANT_ID, InvalidToken, TokenIssuer
 
 if TYPE_CHECKING:
@@ -29,9 +26,6 @@ DEFAULT_ACCOUNT = "devstoreaccount1"
 DEFAULT_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
 AUDIENCE = "https://storage.azure.com"
-
-# A signature is good for 15 minutes around its date.
-_MAX_SKEW_SECONDS = 15 * 60
 
 _CHALLENGE = (
     f"Bearer authorization_uri=https://login.microsoftonline.com/{TENANT_ID}/oauth2/authorize resource_id={AUDIENCE}"
@@ -65,16 +59,11 @@ class Authorization:
         account: The account's name.
 
     Raises:
-        ValueError: The key is not base64.
+        ValueError: The key is not base64, or empty.
     """
 
     def __init__(self, account: str, key: str, issuer: TokenIssuer) -> None:
-        try:
-            secret = base64.b64decode(key, validate=True)
-        except (binascii.Error, ValueError) as error:
-            raise ValueError("storage_key must be base64, as an account's keys are") from error
-        if not secret:
-            raise ValueError("storage_key must not be empty")
+        secret = decode_key(key, "storage_key", "an account")
         self.account = account
         self._secret = secret
         self._issuer = issuer
@@ -176,16 +165,8 @@ def _invalid_authentication() -> BlobError:
 
 def _check_date(request: BlobRequest) -> None:
     text = request.headers.get("x-ms-date") or request.headers.get("date", "")
-    sent_at = _timestamp(text)
+    sent_at = http_timestamp(text)
     if sent_at is None:
         raise authentication_failed("The request needs a date in x-ms-date, as RFC 1123 writes it.")
-    if abs(time.time() - sent_at) > _MAX_SKEW_SECONDS:
+    if not is_recent(sent_at):
         raise authentication_failed(f"Request date header too old: '{text}'")
-
-
-@lru_cache(maxsize=64)
-def _timestamp(date: str) -> float | None:
-    try:
-        return parsedate_to_datetime(date).timestamp()
-    except (ValueError, OverflowError):
-        return None

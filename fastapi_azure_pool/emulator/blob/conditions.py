@@ -5,7 +5,6 @@ Source: "Specifying conditional headers for Blob service operations" (REST refer
 
 from __future__ import annotations
 
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 from fastapi_azure_pool.emulator.blob.errors import (
@@ -15,6 +14,7 @@ from fastapi_azure_pool.emulator.blob.errors import (
     invalid_header,
     not_supported,
 )
+from fastapi_azure_pool.emulator.signing import http_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -99,7 +99,7 @@ def _not_modified(version: Version) -> BlobError:
 
 
 def _seconds(text: str, header: str) -> float:
-    try:
-        return parsedate_to_datetime(text).timestamp()
-    except (ValueError, OverflowError) as error:
-        raise invalid_header(header, text) from error
+    time = http_timestamp(text)
+    if time is None:
+        raise invalid_header(header, text)
+    return time

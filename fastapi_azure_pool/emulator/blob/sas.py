@@ -11,11 +11,11 @@ import hmac
 import ipaddress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from fastapi_azure_pool.emulator.blob.errors import BlobError, authentication_failed
 from fastapi_azure_pool.emulator.blob.grant import Grant
+from fastapi_azure_pool.emulator.signing import iso_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -165,7 +165,7 @@ class SharedAccess:
     def _check_time(self, query: Mapping[str, str]) -> None:
         now = datetime.now(UTC)
         end = _required_time(query, "se")
-        start = parse_time(query["st"]) if query.get("st") else None
+        start = iso_time(query["st"]) if query.get("st") else None
         if query.get("st") and start is None:
             raise authentication_failed("Signature fields not well formed: st is no time as ISO 8601 writes it.")
         if now >= end or (start is not None and now < start):
@@ -193,23 +193,13 @@ def check_delegation_period(start: str, expiry: str) -> None:
         BlobError: 400 for what is no time, or a period that Azure does not give a key for.
     """
     now = datetime.now(UTC)
-    begin, end = parse_time(start), parse_time(expiry)
+    begin, end = iso_time(start), iso_time(expiry)
     if begin is None or end is None:
         raise _bad_period("Start and Expiry must be times in UTC, such as 2030-01-01T00:00:00Z.")
     if end <= now or end <= begin:
         raise _bad_period("Expiry must be later than now and than Start.")
     if end > now + _MAX_DELEGATION:
         raise _bad_period("Expiry must be within seven days from now.")
-
-
-@lru_cache(maxsize=256)
-def parse_time(text: str) -> datetime | None:
-    """Return a time as shared access signatures write it, None if it is none; without a zone it is UTC."""
-    try:
-        parsed = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed
 
 
 def _bad_period(reason: str) -> BlobError:
@@ -222,7 +212,7 @@ def _bad_period(reason: str) -> BlobError:
 
 
 def _required_time(query: Mapping[str, str], field: str) -> datetime:
-    parsed = parse_time(query.get(field, ""))
+    parsed = iso_time(query.get(field, ""))
     if parsed is None:
         raise authentication_failed(f"Signature fields not well formed: {field} is no time as ISO 8601 writes it.")
     return parsed

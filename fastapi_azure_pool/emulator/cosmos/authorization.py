@@ -8,23 +8,17 @@ cannot do.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
-import time
-from email.utils import parsedate_to_datetime
-from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from fastapi_azure_pool.emulator.cosmos.errors import AAD_REQUEST_NOT_AUTHORIZED, CosmosError
+from fastapi_azure_pool.emulator.signing import decode_key, http_timestamp, is_recent
 from fastapi_azure_pool.emulator.tokens import InvalidToken, TokenIssuer
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
-
-# A signature is good for 15 minutes around its date.
-_MAX_SKEW_SECONDS = 15 * 60
 
 _SERVICE_AUDIENCE = "https://cosmos.azure.com"
 
@@ -48,16 +42,11 @@ class Authorization:
         issuer: Whose tokens it takes.
 
     Raises:
-        ValueError: The key is not base64.
+        ValueError: The key is not base64, or empty.
     """
 
     def __init__(self, key: str, issuer: TokenIssuer) -> None:
-        try:
-            self._secret = base64.b64decode(key, validate=True)
-        except binascii.Error as error:
-            raise ValueError("cosmos_key must be base64, as an account's keys are") from error
-        if not self._secret:
-            raise ValueError("cosmos_key must not be empty")
+        self._secret = decode_key(key, "cosmos_key", "an account")
         self._issuer = issuer
         self.audiences: Collection[str] = ()
 
@@ -92,14 +81,14 @@ class Authorization:
     ) -> None:
         date = headers.get("x-ms-date", "")
         http_date = "" if date else headers.get("date", "")
-        sent_at = _timestamp(date or http_date)
+        sent_at = http_timestamp(date or http_date)
         if sent_at is None:
             raise CosmosError(401, "The authorization token needs a date in x-ms-date, as RFC 1123 writes it.")
         payload = f"{method.lower()}\n{resource_type}\n{resource_link}\n{date.lower()}\n{http_date.lower()}\n"
         expected = base64.b64encode(hmac.digest(self._secret, payload.encode(), "sha256"))
         if not hmac.compare_digest(signature.encode("utf-8", "surrogateescape"), expected):
             raise CosmosError(401, _WRONG_KEY.format(payload=payload.replace("\n", "\\n")))
-        if abs(time.time() - sent_at) > _MAX_SKEW_SECONDS:
+        if not is_recent(sent_at):
             message = (
                 "The authorization token is not valid at the current time. Please create another token and retry "
                 f"(token start time: {date or http_date})."
@@ -129,11 +118,3 @@ def _parse(header: str) -> dict[str, str]:
         header = unquote(header)
     # a base64 signature ends in "=": only the first one of a field separates
     return {name: value for name, _, value in (field.partition("=") for field in header.split("&"))}
-
-
-@lru_cache(maxsize=64)
-def _timestamp(date: str) -> float | None:
-    try:
-        return parsedate_to_datetime(date).timestamp()
-    except (ValueError, OverflowError):
-        return None

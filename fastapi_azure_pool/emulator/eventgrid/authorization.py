@@ -7,7 +7,6 @@ with Microsoft Entra ID" for Event Grid publishers.
 from __future__ import annotations
 
 import base64
-import binascii
 import datetime as dt
 import hashlib
 import hmac
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote_plus, urlsplit
 
 from fastapi_azure_pool.emulator.eventgrid.errors import EventGridError, unauthorized
+from fastapi_azure_pool.emulator.signing import decode_key, iso_time
 from fastapi_azure_pool.emulator.tokens import InvalidToken, TokenIssuer
 
 if TYPE_CHECKING:
@@ -42,16 +42,11 @@ class Authorization:
         issuer: Whose tokens it takes.
 
     Raises:
-        ValueError: The key is not base64.
+        ValueError: The key is not base64, or empty.
     """
 
     def __init__(self, key: str, issuer: TokenIssuer) -> None:
-        try:
-            self._secret = base64.b64decode(key, validate=True)
-        except (binascii.Error, ValueError) as error:
-            raise ValueError("eventgrid_key must be base64, as a topic's keys are") from error
-        if not self._secret:
-            raise ValueError("eventgrid_key must not be empty")
+        self._secret = decode_key(key, "eventgrid_key", "a topic")
         self._key = key
         self._issuer = issuer
 
@@ -113,15 +108,11 @@ def _is_same(one: str, other: str) -> bool:
 
 
 def _time(text: str) -> dt.datetime | None:
-    time = None
-    with suppress(ValueError):
-        time = dt.datetime.fromisoformat(text)
+    time = iso_time(text)
     if time is None:
         with suppress(ValueError):
-            time = dt.datetime.strptime(text, _US_TIME)  # noqa: DTZ007 - it is in UTC and says so nowhere
-    if time is None:
-        return None
-    return time if time.tzinfo is not None else time.replace(tzinfo=dt.UTC)
+            time = dt.datetime.strptime(text, _US_TIME).replace(tzinfo=dt.UTC)
+    return time
 
 
 def _covers(resource: str, host: str, path: str) -> bool:

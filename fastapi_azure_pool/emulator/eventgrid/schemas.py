@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import base64
 import binascii
-import datetime as dt
 import json
 import re
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from fastapi_azure_pool.emulator.eventgrid.errors import EventGridError, invalid_input
+from fastapi_azure_pool.emulator.signing import iso_time
+
+if TYPE_CHECKING:
+    import datetime as dt
 
 Schema = Literal["EventGridSchema", "CloudEventSchemaV1_0"]
 SCHEMAS: tuple[Schema, ...] = get_args(Schema)
@@ -174,11 +177,10 @@ def _require_text(event: dict[str, Any], name: str, schema: Schema) -> None:
 
 
 def _time(text: str, name: str, schema: Schema) -> dt.datetime:
-    try:
-        time = dt.datetime.fromisoformat(text)
-    except ValueError as error:
-        raise _requires(schema, name) from error
-    return time if time.tzinfo is not None else time.replace(tzinfo=dt.UTC)
+    time = iso_time(text)
+    if time is None:
+        raise _requires(schema, name)
+    return time
 
 
 def _is_scalar(value: object) -> bool:

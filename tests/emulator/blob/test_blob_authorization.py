@@ -73,6 +73,7 @@ def test_account_may_have_digits_alone() -> None:
     ("options", "message"),
     [
         ({"storage_key": "not base64!"}, "storage_key must be base64"),
+        ({"storage_key": "ü"}, "storage_key must be base64"),
         ({"storage_key": ""}, "storage_key must not be empty"),
         ({"storage_account": "Shop"}, "storage_account='Shop' must have 3 to 24"),
         ({"storage_account": "ab"}, "storage_account='ab' must have 3 to 24"),
