@@ -25,18 +25,13 @@ _LATER = {"UDF": "A user-defined function", "FULLTEXTSCORE": "ORDER BY RANK", "R
 
 
 def parse_query(text: str) -> Query:
-    """Return a query's syntax tree; the same text is parsed once.
+    """Return a query's syntax tree.
 
     Raises:
         CosmosError: 400, with the place of the first word that does not fit, or the name of what this emulator lacks.
     """
     if len(text) > _MAX_QUERY_LENGTH:
         raise bad_request(f"The SQL query text exceeded the maximum limit of {_MAX_QUERY_LENGTH} characters.")
-    return _parse(text)
-
-
-@lru_cache(maxsize=512)
-def _parse(text: str) -> Query:
     try:
         return _lark().parse(text)  # type: ignore[return-value]  # what the transformer returns for the grammar's start
     except UnexpectedInput as error:
