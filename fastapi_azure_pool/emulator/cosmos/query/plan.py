@@ -73,6 +73,25 @@ def query_plan(query: CompiledQuery, parameters: Parameters, features: str | Non
     if syntax.group_by or _is_unnamed_aggregate(syntax):
         # no client of this emulator says that it can: the Python SDK has no GROUP BY across partitions
         raise not_supported("A query plan with GROUP BY or with aggregates that are not VALUE")
+    return _plan(query, parameters)
+
+
+def plan_for_refusal(query: CompiledQuery, parameters: Parameters) -> dict[str, Any] | None:
+    """Return the plan that comes with the gateway's refusal; None for a query that the client must ask a plan for.
+
+    Raises:
+        CosmosError: 400, no client can split the query up.
+    """
+    syntax = query.syntax
+    if syntax.group_by or _is_unnamed_aggregate(syntax):
+        return None
+    if isinstance(syntax.selection, SelectValue) and _is_within_expression(syntax.selection.expression):
+        raise backend_error(400, _ONLY_VALUE)
+    return _plan(query, parameters)
+
+
+def _plan(query: CompiledQuery, parameters: Parameters) -> dict[str, Any]:
+    syntax = query.syntax
     if query.block.aggregates:
         # the one result that there is needs no order
         syntax = replace(syntax, order_by=())
@@ -96,20 +115,6 @@ def query_plan(query: CompiledQuery, parameters: Parameters, features: str | Non
         },
         "queryRanges": [{"min": "", "max": "FF", "isMinInclusive": True, "isMaxInclusive": False}],
     }
-
-
-def plan_for_refusal(query: CompiledQuery, parameters: Parameters) -> dict[str, Any] | None:
-    """Return the plan that comes with the gateway's refusal; None for a query that the client must ask a plan for.
-
-    Raises:
-        CosmosError: 400, no client can split the query up.
-    """
-    syntax = query.syntax
-    if syntax.group_by or _is_unnamed_aggregate(syntax):
-        return None
-    if isinstance(syntax.selection, SelectValue) and _is_within_expression(syntax.selection.expression):
-        raise backend_error(400, _ONLY_VALUE)
-    return query_plan(query, parameters, ",".join(_features(syntax)))
 
 
 def _is_unnamed_aggregate(syntax: Query) -> bool:
