@@ -127,8 +127,6 @@ class Emulator(MessagingEntities, EventGridTopics, BlobContainers, WorkloadIdent
             "identity": LoopbackServer(self._identity, name="identity", host=host, port=identity_port),
             "eventgrid": self._eventgrid_server,
         }
-        for service in (self._cosmos, self._identity, self._eventgrid):
-            service.set_connection_dropper(http_servers[service.name].drop_connection)
         self._servers: dict[str, LoopbackServer | AmqpServer] = {
             **http_servers,
             "amqp": self._messaging.server,
@@ -140,7 +138,6 @@ class Emulator(MessagingEntities, EventGridTopics, BlobContainers, WorkloadIdent
         if self._entra is not None:
             self._servers["entra"] = self._entra
             self._identity_servers.append(self._entra)
-        self._identity.set_connection_dropper(self._drop_identity_connection)
 
     def __repr__(self) -> str:
         if not self.is_running:
@@ -364,7 +361,3 @@ class Emulator(MessagingEntities, EventGridTopics, BlobContainers, WorkloadIdent
     def _drop_connections(self, service: str) -> int:
         servers = self._identity_servers if service == "identity" else (self._servers[service],)
         return sum(server.drop_connections() for server in servers)
-
-    def _drop_identity_connection(self, client: tuple[str, int] | None) -> None:
-        for server in self._identity_servers:
-            server.drop_connection(client)

@@ -47,11 +47,11 @@ class HttpService(ABC):
         self.requests = RequestLog()
         self._faults = faults
         self._max_body_bytes = max_body_bytes
-        self._drop_connection: Callable[[tuple[str, int] | None], None] | None = None
+        self._droppers: list[Callable[[tuple[str, int] | None], None]] = []
 
-    def set_connection_dropper(self, drop_connection: Callable[[tuple[str, int] | None], None]) -> None:
-        """Tell it how to reset the connection of a client's address."""
-        self._drop_connection = drop_connection
+    def add_connection_dropper(self, drop_connection: Callable[[tuple[str, int] | None], None]) -> None:
+        """Tell it how a server that it is served by resets the connection of a client's address, if it has one of it."""
+        self._droppers.append(drop_connection)
 
     def make_request(self, scope: Scope) -> HttpRequest:
         """Return one request, its body not read yet; a service that reads more out of it has a class of its own."""
@@ -111,11 +111,11 @@ class HttpService(ABC):
         return True
 
     async def _drop(self, scope: Scope, receive: Receive) -> None:
-        if self._drop_connection is not None:
-            self._drop_connection(scope["client"])
-            # uvicorn would answer 500 for a request left unanswered before it has learnt of the disconnect
-            while (await receive())["type"] != "http.disconnect":
-                pass
+        for drop_connection in self._droppers:
+            drop_connection(scope["client"])
+        # uvicorn would answer 500 for a request left unanswered before it has learnt of the disconnect
+        while (await receive())["type"] != "http.disconnect":
+            pass
 
 
 async def _is_disconnected_within(seconds: float, receive: Receive) -> bool:

@@ -23,27 +23,27 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterator
 
-    from starlette.types import ASGIApp
+    from fastapi_azure_pool.emulator.http_service import HttpService
 
 # Azure's front ends keep an idle connection for minutes; uvicorn's own 5 s would close a client's pool under it.
 _KEEP_ALIVE_SECONDS = 240
 
 
 class LoopbackServer:
-    """Serves one ASGI application on one loopback port, on the event loop that calls start.
+    """Serves one service on one loopback port, on the event loop that calls start.
 
     It is uvicorn's HTTP protocol on asyncio's server, without uvicorn's main loop: that one takes the process's signal
     handlers, polls ten times a second and waits for clients to close their idle connections.
 
     Args:
-        app: The ASGI application.
+        app: The service, which is told how to drop its clients' connections to this port; several ports may have the same.
         name: What error messages call it, and the constructor argument of its port without ``_port``.
         host: A loopback address.
         port: 0 to 65535; 0 picks a free one at the first start, and keeps it for later starts, so that a client finds a
             stopped service again.
     """
 
-    def __init__(self, app: ASGIApp, *, name: str, host: str, port: int) -> None:
+    def __init__(self, app: HttpService, *, name: str, host: str, port: int) -> None:
         require_loopback(host)
         self._app = app
         self._name = name
@@ -54,6 +54,7 @@ class LoopbackServer:
         self._state = ServerState()
         self._accepted = 0
         self._dropped = 0
+        app.add_connection_dropper(self.drop_connection)
 
     @property
     def port(self) -> int:

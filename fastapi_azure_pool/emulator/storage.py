@@ -69,7 +69,6 @@ class Storage:
         authorization = Authorization(self.name, self.key, issuer)
         self.service = BlobService(faults, self.account, authorization)
         self.server = _Server(self.service, name="blob", host=host, port=port)
-        self.service.set_connection_dropper(self.server.drop_connection)
 
     @property
     def endpoint(self) -> str:
