@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi_azure_pool.emulator.cosmos.errors import CosmosError, backend_error, bad_request, not_supported, too_large
 from fastapi_azure_pool.emulator.cosmos.item_operations import modification
-from fastapi_azure_pool.emulator.cosmos.items import dump_json, parse_json
+from fastapi_azure_pool.emulator.cosmos.json_values import dump_json, parse_json
 from fastapi_azure_pool.emulator.cosmos.preconditions import Preconditions
 from fastapi_azure_pool.emulator.cosmos.responses import READ_CHARGE, WRITE_CHARGE, cosmos_response
 from fastapi_azure_pool.emulator.cosmos.scope import is_true, required_key

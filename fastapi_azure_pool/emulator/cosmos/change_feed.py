@@ -15,7 +15,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 from fastapi_azure_pool.emulator.cosmos.errors import bad_request, not_supported
-from fastapi_azure_pool.emulator.cosmos.items import dump_json
+from fastapi_azure_pool.emulator.cosmos.json_values import dump_json
 from fastapi_azure_pool.emulator.cosmos.responses import cosmos_response, feed_response
 from fastapi_azure_pool.emulator.cosmos.scope import feed_scope, page_items
 from fastapi_azure_pool.emulator.cosmos.sessions import check_session, session_headers

@@ -14,7 +14,7 @@ from fastapi_azure_pool.emulator.cosmos.batch import run_batch
 from fastapi_azure_pool.emulator.cosmos.change_feed import change_feed
 from fastapi_azure_pool.emulator.cosmos.errors import CROSS_PARTITION_QUERY_NOT_SERVABLE, CosmosError, bad_request
 from fastapi_azure_pool.emulator.cosmos.item_operations import create_or_upsert, operate_on_item
-from fastapi_azure_pool.emulator.cosmos.items import dump_json, parse_object
+from fastapi_azure_pool.emulator.cosmos.json_values import dump_json, parse_object
 from fastapi_azure_pool.emulator.cosmos.query.compiler import CompiledQuery, compile_query
 from fastapi_azure_pool.emulator.cosmos.query.continuation import START, fingerprint, seal, unseal
 from fastapi_azure_pool.emulator.cosmos.query.execution import Page, run_page

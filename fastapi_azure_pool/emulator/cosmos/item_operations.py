@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fastapi_azure_pool.emulator.cosmos.errors import CosmosError, bad_request, precondition_failed, too_large
-from fastapi_azure_pool.emulator.cosmos.items import parse_object
+from fastapi_azure_pool.emulator.cosmos.json_values import parse_object
 from fastapi_azure_pool.emulator.cosmos.patch import apply_patch
 from fastapi_azure_pool.emulator.cosmos.preconditions import Preconditions
 from fastapi_azure_pool.emulator.cosmos.query.compiler import compile_query

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from typing import TYPE_CHECKING, Any
 
-from fastapi_azure_pool.emulator.cosmos.errors import bad_request, too_large
+from fastapi_azure_pool.emulator.cosmos.errors import too_large
+from fastapi_azure_pool.emulator.cosmos.json_values import dump_json
 from fastapi_azure_pool.emulator.cosmos.partitioning import (
     HashRange,
     PartitionKey,
@@ -244,68 +244,6 @@ class ItemStore:
         when = expires_at(item.document, item.modified, self._default_ttl)
         if when < math.inf:
             self._due.add(when, item)
-
-
-def dump_json(value: object) -> bytes:
-    """Return a value as the service writes JSON: compact, in UTF-8.
-
-    Raises:
-        CosmosError: 400, a number is beyond what JSON's readers hold.
-    """
-    try:
-        return json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
-    except UnicodeEncodeError:  # a lone surrogate has no UTF-8 form; JSON can still escape it
-        return json.dumps(value, separators=(",", ":")).encode()
-    except ValueError as error:
-        raise bad_request("The input content is invalid: a number is out of range.") from error
-
-
-def parse_json(text: bytes) -> Any:
-    """Return the value that a request's body spells.
-
-    Raises:
-        CosmosError: 400, it is not JSON.
-    """
-    try:
-        return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite, parse_int=_whole)
-    except (ValueError, RecursionError) as error:
-        raise bad_request("The input content is invalid because it is not valid JSON.") from error
-
-
-def within_64_bits(number: int) -> bool:
-    """Say whether the service stores an integer as such; of a longer one it keeps the nearest floating-point number.
-
-    Source: ``Number64`` in the SDK for .NET, azure-cosmos-dotnet-v3.
-    """
-    return -(2**63) <= number < 2**63
-
-
-def parse_object(text: bytes) -> Item:
-    """Return the object that a request's body spells.
-
-    Raises:
-        CosmosError: 400, it is not JSON or not an object.
-    """
-    value = parse_json(text)
-    if not isinstance(value, dict):
-        raise bad_request("The input content is invalid because it is not a JSON object.")
-    return value
-
-
-def _refuse_constant(name: str) -> object:
-    raise ValueError(name)  # NaN and Infinity are Python's, not JSON's
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if math.isinf(number):
-        raise ValueError(text)
-    return number
-
-
-def _whole(text: str) -> int | float:
-    # the quick way for all that has fewer digits than the largest
-    return int(text) if len(text) < 19 or within_64_bits(int(text)) else _finite(text)
 
 
 def _sequence(item: StoredItem) -> int:

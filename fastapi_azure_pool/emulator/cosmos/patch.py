@@ -9,7 +9,7 @@ import copy
 from typing import TYPE_CHECKING, Any
 
 from fastapi_azure_pool.emulator.cosmos.errors import CosmosError, bad_request
-from fastapi_azure_pool.emulator.cosmos.items import within_64_bits
+from fastapi_azure_pool.emulator.cosmos.json_values import is_number, within_64_bits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,13 +84,13 @@ def _remove(document: Item, operation: Item, number: int, definition: PartitionK
 def _increment(document: Item, operation: Item, number: int, definition: PartitionKeyDefinition) -> None:
     target, name = _parent(document, _writable_path(operation, "path", number, definition), number)
     step = _value(operation, number)
-    if not _is_number(step):
+    if not is_number(step):
         raise _invalid(number, "the value of 'incr' must be a number")
     if isinstance(target, dict) and name not in target:
         target[name] = step
         return
     current = _get(target, name, number)
-    if not _is_number(current):
+    if not is_number(current):
         raise _invalid(number, f"'incr' needs a number at its path, and '{name}' holds none")
     total = current + step
     if isinstance(total, int) and not within_64_bits(total):
@@ -194,10 +194,6 @@ def _value(operation: Item, number: int) -> Any:
         raise _invalid(number, "'value' is missing")
     # a deep copy: two operations must not share a list
     return copy.deepcopy(operation["value"])
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _invalid(number: int, reason: str) -> CosmosError:

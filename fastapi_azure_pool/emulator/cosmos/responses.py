@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
 
-from fastapi_azure_pool.emulator.cosmos.items import dump_json
+from fastapi_azure_pool.emulator.cosmos.json_values import dump_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

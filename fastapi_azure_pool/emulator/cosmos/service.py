@@ -19,7 +19,8 @@ from fastapi_azure_pool.emulator.cosmos.errors import (
     not_supported,
     owner_not_found,
 )
-from fastapi_azure_pool.emulator.cosmos.items import MAX_ITEM_BYTES, dump_json, parse_object
+from fastapi_azure_pool.emulator.cosmos.items import MAX_ITEM_BYTES
+from fastapi_azure_pool.emulator.cosmos.json_values import dump_json, parse_object
 from fastapi_azure_pool.emulator.cosmos.preconditions import Preconditions
 from fastapi_azure_pool.emulator.cosmos.responses import (
     WRITE_CHARGE,

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from fastapi_azure_pool.emulator.cosmos.json_values import is_number
 from fastapi_azure_pool.emulator.cosmos.partitioning import UNDEFINED
-from fastapi_azure_pool.emulator.cosmos.query.values import as_number, is_number, rank, sort_key
+from fastapi_azure_pool.emulator.cosmos.query.values import as_number, rank, sort_key
 
 
 class Accumulator(Protocol):

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fastapi_azure_pool.emulator.cosmos.errors import CosmosError
-from fastapi_azure_pool.emulator.cosmos.items import StoredItem, dump_json
+from fastapi_azure_pool.emulator.cosmos.items import StoredItem
+from fastapi_azure_pool.emulator.cosmos.json_values import dump_json
 from fastapi_azure_pool.emulator.cosmos.partitioning import UNDEFINED
 from fastapi_azure_pool.emulator.cosmos.query.compiler import NOW, CompiledQuery
 from fastapi_azure_pool.emulator.cosmos.query.continuation import Position

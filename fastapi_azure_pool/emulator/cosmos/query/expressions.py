@@ -13,8 +13,9 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
+from fastapi_azure_pool.emulator.cosmos.json_values import is_number
 from fastapi_azure_pool.emulator.cosmos.partitioning import UNDEFINED
-from fastapi_azure_pool.emulator.cosmos.query.values import are_equal, as_number, compare, is_finite, is_number
+from fastapi_azure_pool.emulator.cosmos.query.values import are_equal, as_number, compare, is_finite
 
 Parameters = Mapping[str, Any]
 # The values of a query's sources, the item itself first.

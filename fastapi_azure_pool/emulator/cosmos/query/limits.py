@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeGuard
 
+from fastapi_azure_pool.emulator.cosmos.json_values import is_number
 from fastapi_azure_pool.emulator.cosmos.query.refusals import semantic_error
 from fastapi_azure_pool.emulator.cosmos.query.syntax import Parameter
-from fastapi_azure_pool.emulator.cosmos.query.values import is_number
 
 if TYPE_CHECKING:
     from fastapi_azure_pool.emulator.cosmos.query.expressions import Parameters

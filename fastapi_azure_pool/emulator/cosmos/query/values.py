@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, TypeGuard
 
+from fastapi_azure_pool.emulator.cosmos.json_values import is_number, within_64_bits
 from fastapi_azure_pool.emulator.cosmos.partitioning import UNDEFINED
 
 if TYPE_CHECKING:
@@ -24,11 +25,6 @@ def rank(value: object) -> int:
     return 0 if value is UNDEFINED else _RANKS[type(value)]
 
 
-def is_number(value: object) -> TypeGuard[int | float]:
-    """Say whether a value is a number, which to Python true and false are as well."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
 def is_finite(value: Any) -> TypeGuard[int | float]:
     """Say whether a value is a number, and neither infinite nor NaN; an integer may be greater than any float."""
     return is_number(value) and (isinstance(value, int) or math.isfinite(value))
@@ -37,7 +33,7 @@ def is_finite(value: Any) -> TypeGuard[int | float]:
 def as_number(value: float) -> int | float:
     """Return the result of a calculation as the service writes it: 4 rather than 4.0, and no integer beyond 64 bits."""
     if isinstance(value, int):
-        return value if -(2**63) <= value < 2**63 else _as_float(value)
+        return value if within_64_bits(value) else _as_float(value)
     return int(value) if value.is_integer() and abs(value) < 2**53 else value
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from fastapi_azure_pool.emulator.cosmos.json_values import within_64_bits
 from fastapi_azure_pool.emulator.cosmos.partitioning import UNDEFINED
 from fastapi_azure_pool.emulator.cosmos.query.refusals import semantic_error
 from fastapi_azure_pool.emulator.cosmos.query.values import is_finite
@@ -30,7 +31,7 @@ def _is(kind: type) -> _Check:
 
 def is_integer(value: Any) -> bool:
     """Say whether a value is a number that an integer of 64 bits holds, 5.0 included."""
-    return is_finite(value) and value == int(value) and -(2**63) <= value < 2**63
+    return is_finite(value) and value == int(value) and within_64_bits(value)
 
 
 # One letter for each type in a signature.

@@ -10,6 +10,7 @@ import re
 from functools import lru_cache
 from typing import Any
 
+from fastapi_azure_pool.emulator.cosmos.json_values import read_json
 from fastapi_azure_pool.emulator.cosmos.partitioning import UNDEFINED
 from fastapi_azure_pool.emulator.cosmos.query.functions.signature import by_name, function
 
@@ -65,17 +66,13 @@ def _split(text: str, separator: str) -> list[str]:
     return text.split(separator) if separator else [text]
 
 
-def _refuse_constant(name: str) -> object:
-    raise ValueError(name)  # NaN and Infinity are Python's, not JSON's
-
-
 def _parsed_as(*kinds: type) -> Any:
     """Return a function that reads a string as JSON and gives what it spells if that has the type."""
 
     def apply(text: str) -> Any:
         try:
-            value = json.loads(text, parse_constant=_refuse_constant)
-        except (ValueError, RecursionError):
+            value = read_json(text)
+        except ValueError:
             return UNDEFINED
         # true is an int to Python, and none to JSON
         return value if type(value) in kinds else UNDEFINED

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from fastapi_azure_pool.emulator.cosmos.json_values import is_number
 from fastapi_azure_pool.emulator.cosmos.partitioning import UNDEFINED
 from fastapi_azure_pool.emulator.cosmos.query.functions.signature import by_name, function, is_integer
-from fastapi_azure_pool.emulator.cosmos.query.values import is_finite, is_number
+from fastapi_azure_pool.emulator.cosmos.query.values import is_finite
 
 
 def _is_primitive(value: Any) -> bool:
