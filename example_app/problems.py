@@ -1,4 +1,4 @@
-"""Every error that a client sees, as a problem document (RFC 9457), without the SDK's or the database's own words."""
+"""Every error that a client sees, as a problem document (RFC 9457), without the SDK's or Azure's own words."""
 
 from __future__ import annotations
 
@@ -120,9 +120,9 @@ COMMON_PROBLEMS = {
         "The request is not valid; `errors` tells where.",
         errors=[{"loc": ["body", "lines"], "msg": "Field required", "type": "missing"}],
     ),
-    **document(502, REFUSED, "The database refused what the service asked of it."),
+    **document(502, REFUSED, "Azure refused what the service asked of it."),
 }
-"""The problems of every route that uses the database; its 503 is that of the pool, `POOL_RESPONSES`."""
+"""The problems of every route that uses Azure; its 503 is that of the pool, `POOL_RESPONSES`."""
 
 
 def _retry_after_seconds(error: AzureError) -> int:

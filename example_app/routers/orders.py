@@ -26,7 +26,7 @@ from example_app.invoices import MEDIA_TYPE
 from example_app.models import NewOrder, Order, OrderChange, OrderPage, customer_of
 from example_app.outbox import marked
 from example_app.paging import MAX_TOKEN_KILOBYTES, unwrap, wrap
-from example_app.problems import COMMON_PROBLEMS, document, no_such_order
+from example_app.problems import COMMON_PROBLEMS, document, no_such_invoice, no_such_order
 from fastapi_azure_pool import POOL_RESPONSES
 
 ETAG = {"ETag": {"description": "The order's version, for `If-Match`.", "schema": {"type": "string"}}}
@@ -34,10 +34,11 @@ LOCATION = {"Location": {"description": "Where the order is.", "schema": {"type"
 BAD_CONTINUATION = "The continuation is none that this list has given."
 CHANGED = "The order has changed. Read it again."
 UNCONDITIONAL = "Send the order's ETag in If-Match."
-NO_SUCH_ORDER = document(404, "There is no order ada-18bd04e5a3c1f2005e1f0a9c.", "There is no order with this id.")
+SAMPLE_ID = "ada-18bd04e5a3c1f2005e1f0a9c"
+NO_SUCH_ORDER = document(404, no_such_order(SAMPLE_ID).detail, "There is no order with this id.")
 NO_SUCH_INVOICE = document(
     404,
-    "There is no invoice for order ada-18bd04e5a3c1f2005e1f0a9c. An order gets one when it is confirmed.",
+    no_such_invoice(SAMPLE_ID).detail,
     "There is no invoice for an order with this id, or not yet.",
 )
 

@@ -11,8 +11,6 @@ if TYPE_CHECKING:
 
     from tests.peers.snippets import Snippet
 
-THEIRS = "aio_azure_clients_toolbox"
-
 
 async def run(
     snippet: Snippet, names: dict[str, Any] | None = None, *, replaced: Mapping[str, str] | None = None

@@ -8,8 +8,9 @@ import pytest
 from azure.servicebus.aio import ServiceBusReceiver
 
 from fastapi_azure_pool import EventGridTopicConfig
-from tests.peers.running import THEIRS, run
+from tests.peers.running import run
 from tests.peers.snippets import BLOB, COSMOS, EVENT_GRID, EVENT_HUBS, QUICK_START, SERVICE_BUS
+from tests.peers.surface import THEIRS
 
 if TYPE_CHECKING:
     from azure.servicebus import ServiceBusReceivedMessage
