@@ -1,4 +1,4 @@
-"""Callers who ask as fast as they are answered: what the benchmarks of the services' clients count."""
+"""Callers who ask as fast as they are answered, and what is counted of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from time import perf_counter, process_time
 from typing import TYPE_CHECKING
 
-from .load import percentile
+from .measuring import percentile
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -22,7 +22,8 @@ class Load:
         seconds: For how long they were counted.
         p50: Seconds that half of the answers did not exceed.
         p99: Seconds that 99 % of the answers did not exceed.
-        processor_seconds: What the callers' process used meanwhile.
+        processor_seconds: Processor time that the measured process, the callers' own or the server that they ask, used meanwhile;
+            nan where it cannot be read.
         strangers_seconds: Processor time that others took on the same cores; nan where it cannot be read.
     """
 
@@ -40,12 +41,12 @@ class Load:
 
     @property
     def processor_per_answer(self) -> float:
-        """Seconds of processor time for one answer."""
+        """Seconds of the measured process's processor time for one answer."""
         return self.processor_seconds / max(self.answers, 1)
 
     @property
     def utilisation(self) -> float:
-        """How much of one core the callers' process used."""
+        """How much of one core the measured process used."""
         return self.processor_seconds / self.seconds
 
     @property

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING
 
 from .callers import Load
 from .downloader_process import SIZE
-from .measuring import Bar, Chart, Figure, Outcome, Table, interleave, ratios
-from .proc import cores_seconds, process_seconds
+from .measuring import Bar, Chart, Figure, Outcome, Table, interleave, ratios, undisturbed
+from .proc import strangers_seconds
 from .processes import Cores, ask, first_line, running
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Iterator
 
 CALLERS = 50
 SECONDS = 1.0
@@ -49,7 +48,7 @@ async def run(*, is_quick: bool) -> Outcome:
                 running("downloader_process", "--client", client, cores=cores.server, **environment)
             )
             await first_line(process)
-            subjects[client] = partial(_load, process, server, cores, repeats)
+            subjects[client] = partial(undisturbed, partial(_load, process, server, cores), repeats)
         loads = await interleave(2 if is_quick else 7, subjects)
     per_second = {client: [load.per_second for load in found] for client, found in loads.items()}
     return Outcome(
@@ -99,16 +98,8 @@ async def run(*, is_quick: bool) -> Outcome:
     )
 
 
-async def _load(
-    process: asyncio.subprocess.Process, server: asyncio.subprocess.Process, cores: Cores, repeats: Iterator[int]
-) -> Load:
-    def strangers() -> float:
-        ours = (process.pid, server.pid, os.getpid())
-        return cores_seconds(cores.all) - sum(map(process_seconds, ours))
-
-    while True:
-        before = strangers()
-        measured = await ask(process, "load", callers=CALLERS, warm_up=WARM_UP_SECONDS, seconds=SECONDS)
-        load = Load(**measured, strangers_seconds=strangers() - before)
-        if not load.is_disturbed or next(repeats, None) is None:
-            return load
+async def _load(process: asyncio.subprocess.Process, server: asyncio.subprocess.Process, cores: Cores) -> Load:
+    ours = (process.pid, server.pid, os.getpid())
+    before = strangers_seconds(cores.all, ours)
+    measured = await ask(process, "load", callers=CALLERS, warm_up=WARM_UP_SECONDS, seconds=SECONDS)
+    return Load(**measured, strangers_seconds=strangers_seconds(cores.all, ours) - before)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import signal
 
 from azure.cosmos.aio import CosmosClient
 
@@ -13,12 +11,11 @@ from fastapi_azure_pool.emulator import Emulator
 
 from .loops import run_on
 from .orders_app import CONTAINER, DATABASE, SAMPLE
+from .processes import answer
 
 
 async def serve() -> None:
-    """Serve until terminated; writes the endpoint and the key to standard output as JSON."""
-    stopped = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+    """Serve until nobody asks any more; writes the endpoint and the key to standard output as JSON."""
     async with Emulator() as azure:
         await azure.create_cosmos_container(DATABASE, CONTAINER, partition_key=PARTITION_KEY)
         async with CosmosClient(azure.cosmos_endpoint, azure.cosmos_key) as client:
@@ -27,7 +24,7 @@ async def serve() -> None:
         print(
             json.dumps({"endpoint": azure.cosmos_endpoint, "key": azure.cosmos_key, "order_id": SAMPLE.id}), flush=True
         )
-        await stopped.wait()
+        await answer({})
 
 
 if __name__ == "__main__":

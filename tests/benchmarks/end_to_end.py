@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from .callers import Load
 from .load import GRACE_SECONDS, WARM_UP_SECONDS
 from .loops import LOOPS
-from .measuring import Bar, Chart, Figure, Outcome, Table, interleave, ratios
+from .measuring import Bar, Chart, Figure, Outcome, Table, interleave, ratios, undisturbed
 from .processes import START_SECONDS, Cores, first_line, running
 
 if TYPE_CHECKING:
@@ -50,52 +51,11 @@ PROMISES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Round:
-    """What one server did in one round.
-
-    Attributes:
-        requests: Answers in time.
-        seconds: For how long they were counted.
-        p50: Seconds that half of the answers did not exceed.
-        p99: Seconds that 99 % of the answers did not exceed.
-        server_seconds: Processor time that the server took meanwhile; nan where it cannot be read.
-        strangers_seconds: Processor time that others took on the same cores; nan likewise.
-    """
-
-    requests: int
-    seconds: float
-    p50: float
-    p99: float
-    server_seconds: float
-    strangers_seconds: float
-
-    @property
-    def per_second(self) -> float:
-        """Requests per second."""
-        return self.requests / self.seconds
-
-    @property
-    def processor_per_request(self) -> float:
-        """Seconds of the server's processor time for one request."""
-        return self.server_seconds / max(self.requests, 1)
-
-    @property
-    def utilisation(self) -> float:
-        """How much of one core the server used."""
-        return self.server_seconds / self.seconds
-
-    @property
-    def is_disturbed(self) -> bool:
-        """Whether somebody else's work on the same cores took more than a tenth of one."""
-        return self.strangers_seconds > 0.1 * self.seconds
-
-
 async def run(*, is_quick: bool) -> Outcome:
     """Measure requests per second, latencies and processor time on asyncio and on uvloop."""
     cores = Cores()
     repeats = iter(range(0 if is_quick else REPEATS))
-    found: dict[str, dict[str, list[Round]]] = {}
+    found: dict[str, dict[str, list[Load]]] = {}
     async with _emulator(cores) as emulator:
         for loop in LOOPS:
             found[loop] = await _measure(loop, emulator, cores, repeats, is_quick=is_quick)
@@ -126,7 +86,7 @@ async def run(*, is_quick: bool) -> Outcome:
                         f"{statistics.median(values) * 1000:.1f} ms"
                         for values in ([one.p50 for one in rounds[name]], [one.p99 for one in rounds[name]])
                     ),
-                    f"{statistics.median(one.processor_per_request for one in rounds[name]) * 1000:.2f} ms",
+                    f"{statistics.median(one.processor_per_answer for one in rounds[name]) * 1000:.2f} ms",
                     f"{statistics.median(one.utilisation for one in rounds[name]):.0%}",
                 )
             )
@@ -188,7 +148,7 @@ async def run(*, is_quick: bool) -> Outcome:
 
 async def _measure(
     loop: str, emulator: Emulator, cores: Cores, repeats: Iterator[int], *, is_quick: bool
-) -> dict[str, list[Round]]:
+) -> dict[str, list[Load]]:
     seconds = 0.4 if is_quick else 0.6
     async with AsyncExitStack() as stack:
         async with asyncio.TaskGroup() as starting:
@@ -197,7 +157,9 @@ async def _measure(
             ]
         servers = [task.result() for task in tasks]
         subjects = {
-            name: partial(_undisturbed, server, cores, repeats, seconds=seconds * (0.5 if name in SLOW else 1.0))
+            name: partial(
+                undisturbed, partial(_load, server, cores, seconds=seconds * (0.5 if name in SLOW else 1.0)), repeats
+            )
             for name, server in zip(LABELS, servers, strict=True)
         }
         await interleave(1, subjects)  # Opens connections, fills caches.
@@ -241,14 +203,7 @@ async def _server(variant: str, loop: str, emulator: Emulator, cores: Cores) -> 
         yield server
 
 
-async def _undisturbed(server: Server, cores: Cores, repeats: Iterator[int], *, seconds: float) -> Round:
-    while True:
-        measured = await _load(server, cores, seconds=seconds)
-        if not measured.is_disturbed or next(repeats, None) is None:
-            return measured
-
-
-async def _load(server: Server, cores: Cores, *, seconds: float, connections: int = CONNECTIONS) -> Round:
+async def _load(server: Server, cores: Cores, *, seconds: float, connections: int = CONNECTIONS) -> Load:
     arguments = {
         "--port": server.port,
         "--path": server.path,
@@ -265,4 +220,4 @@ async def _load(server: Server, cores: Cores, *, seconds: float, connections: in
             await process.wait()
     if not answer:
         raise RuntimeError("the load process ended without a result: see its error above")
-    return Round(**json.loads(answer))
+    return Load(**json.loads(answer))

@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import math
 import os
 from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, cast
 
 from .loops import run_on
-from .proc import cores_seconds, process_seconds
+from .measuring import percentile
+from .proc import process_seconds, strangers_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -123,11 +123,11 @@ async def run(
     print(
         json.dumps(
             {
-                "requests": len(latencies),
+                "answers": len(latencies),
                 "seconds": seconds,
                 "p50": percentile(latencies, 0.50),
                 "p99": percentile(latencies, 0.99),
-                "server_seconds": after.server - before.server,
+                "processor_seconds": after.server - before.server,
                 "strangers_seconds": after.strangers - before.strangers,
             }
         ),
@@ -150,13 +150,7 @@ class Usage:
     @classmethod
     def now(cls, server: int, emulator: int, cores: Sequence[int]) -> Usage:
         """Read it."""
-        ours = [process_seconds(process) for process in (server, emulator, os.getpid())]
-        return cls(ours[0], cores_seconds(cores) - sum(ours))
-
-
-def percentile(ordered: Sequence[float], part: float) -> float:
-    """Give the smallest value that at least this part of the values do not exceed (nearest rank); nan without values."""
-    return ordered[math.ceil(part * len(ordered)) - 1] if ordered else math.nan
+        return cls(process_seconds(server), strangers_seconds(cores, (server, emulator, os.getpid())))
 
 
 def main() -> None:

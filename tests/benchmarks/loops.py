@@ -1,4 +1,4 @@
-"""The event loops that the end-to-end benchmark runs on."""
+"""The event loops that the processes of the benchmarks run on."""
 
 from __future__ import annotations
 

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import gc
+import math
 import statistics
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
 MeasuredT = TypeVar("MeasuredT")
+
+
+class Disturbable(Protocol):
+    """A measurement that knows whether it was disturbed."""
+
+    @property
+    def is_disturbed(self) -> bool:
+        """Whether somebody else's work falsified it."""
+
+
+DisturbableT = TypeVar("DisturbableT", bound=Disturbable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +38,11 @@ class Spread:
     def of(cls, values: Sequence[float]) -> Spread:
         """Take the spread of repeats."""
         return cls(statistics.median(values), min(values), max(values))
+
+
+def percentile(ordered: Sequence[float], part: float) -> float:
+    """Give the smallest value that at least this part of the values do not exceed (nearest rank); nan without values."""
+    return ordered[math.ceil(part * len(ordered)) - 1] if ordered else math.nan
 
 
 def ratios(numerators: Sequence[float], denominators: Sequence[float]) -> Spread:
@@ -137,6 +154,22 @@ async def interleave(
         for name in (*names[start:], *names[:start]):
             measured[name].append(await subjects[name]())
     return measured
+
+
+async def undisturbed(measure: Callable[[], Awaitable[DisturbableT]], repeats: Iterator[int]) -> DisturbableT:
+    """Measure, and again for as long as others disturb it.
+
+    Args:
+        measure: Measures once.
+        repeats: Gives one value for each further measurement that is allowed; several subjects may share it.
+
+    Returns:
+        The first undisturbed measurement, or the last where no more were allowed.
+    """
+    while True:
+        measured = await measure()
+        if not measured.is_disturbed or next(repeats, None) is None:
+            return measured
 
 
 @contextmanager

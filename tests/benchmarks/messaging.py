@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .callers import Load
 from .delaying_proxy import DELAY_SECONDS
-from .proc import cores_seconds, process_seconds
+from .proc import strangers_seconds
 from .processes import Cores, ask, first_line, running
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class Sending:
     def _strangers(self) -> float:
         messaging = self.messaging
         ours = (self.process.pid, messaging.server.pid, messaging.proxy.pid, os.getpid())
-        return cores_seconds(messaging.cores.all) - sum(map(process_seconds, ours))
+        return strangers_seconds(messaging.cores.all, ours)
 
 
 @asynccontextmanager

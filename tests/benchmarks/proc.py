@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 HAS_PROC = Path("/proc/stat").exists()
 
@@ -34,6 +34,11 @@ def cores_seconds(cores: Sequence[int]) -> float:
             # proc(5): user, nice, system, idle, iowait, irq, softirq, steal; interrupts, such as loopback's, are nobody's.
             ticks += sum(map(int, (*fields[0:3], fields[7])))
     return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def strangers_seconds(cores: Sequence[int], processes: Iterable[int]) -> float:
+    """Read for how long some cores have been busy with others than these processes; nan where the system has no /proc."""
+    return cores_seconds(cores) - sum(map(process_seconds, processes))
 
 
 def resident_bytes() -> int:

@@ -13,7 +13,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from .callers import keep_busy
-from .load import percentile
+from .measuring import percentile
 from .proc import resident_bytes
 from .processes import answer
 from .senders import SENDERS

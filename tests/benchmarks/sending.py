@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from .measuring import Bar, Chart, Figure, Outcome, Spread, Table, interleave, ratios
+from .measuring import Bar, Chart, Figure, Outcome, Spread, Table, interleave, ratios, undisturbed
 from .messaging import SERVICES, messaging
 
 if TYPE_CHECKING:
@@ -143,18 +143,17 @@ async def _loads(
                 senders[work.process] = await stack.enter_async_context(sender)
                 # Opens as many connections as it will have.
                 await senders[work.process].load(callers=work.callers, keys=work.keys, warm_up=0.0, seconds=0.6)
-        return await interleave(
-            rounds, {name: partial(_load, senders[work.process], work, repeats) for name, work in works.items()}
-        )
-
-
-async def _load(sender: Sending, work: Work, repeats: Iterator[int]) -> Load:
-    while True:
-        measured = await sender.load(
-            callers=work.callers, keys=work.keys, warm_up=WARM_UP_SECONDS, seconds=work.seconds
-        )
-        if not measured.is_disturbed or next(repeats, None) is None:
-            return measured
+        subjects = {}
+        for name, work in works.items():
+            load = partial(
+                senders[work.process].load,
+                callers=work.callers,
+                keys=work.keys,
+                warm_up=WARM_UP_SECONDS,
+                seconds=work.seconds,
+            )
+            subjects[name] = partial(undisturbed, load, repeats)
+        return await interleave(rounds, subjects)
 
 
 async def _bursts(service: str, both: Messaging, *, rounds: int) -> dict[str, list[Burst]]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import signal
 
 from azure.storage.blob.aio import ContainerClient
 
@@ -12,19 +10,18 @@ from fastapi_azure_pool.emulator import Emulator
 
 from .downloader_process import BLOBS, CONTAINER, SIZE, blob_name
 from .loops import run_on
+from .processes import answer
 
 
 async def serve() -> None:
-    """Serve until terminated; writes the account's URL and key to standard output as JSON."""
-    stopped = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+    """Serve until nobody asks any more; writes the account's URL and key to standard output as JSON."""
     async with Emulator() as azure:
         await azure.create_blob_container(CONTAINER)
         async with ContainerClient(azure.blob_endpoint, CONTAINER, azure.storage_key) as container:
             for number in range(BLOBS):
                 await container.upload_blob(blob_name(number), bytes([number % 256]) * SIZE)
         print(json.dumps({"url": azure.blob_endpoint, "key": azure.storage_key}), flush=True)
-        await stopped.wait()
+        await answer({})
 
 
 if __name__ == "__main__":
