@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import ipaddress
 import os
@@ -33,20 +32,25 @@ class ConnectionCounts:
     dropped: int
 
 
+def is_loopback(host: str) -> bool:
+    """Tell whether a host is a loopback address, or "localhost"."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def require_loopback(host: str) -> str:
     """Return the address to bind for a loopback host name or address.
 
     Raises:
         ValueError: The host is not on loopback.
     """
-    if host == "localhost":
-        return "127.0.0.1"
-    with contextlib.suppress(ValueError):
-        if ipaddress.ip_address(host).is_loopback:
-            return host
-    raise ValueError(
-        f"host={host!r} is not a loopback address: the emulator is bound to loopback only, write 127.0.0.1"
-    )
+    if not is_loopback(host):
+        raise ValueError(
+            f"host={host!r} is not a loopback address: the emulator is bound to loopback only, write 127.0.0.1"
+        )
+    return "127.0.0.1" if host == "localhost" else host
 
 
 def require_port(port: int, name: str) -> int:

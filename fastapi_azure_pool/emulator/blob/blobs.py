@@ -14,6 +14,7 @@ from fastapi_azure_pool.emulator.blob.errors import (
     invalid_header,
     missing_header,
     not_supported,
+    wrong_blob_type,
 )
 from fastapi_azure_pool.emulator.blob.ranges import requested_range
 from fastapi_azure_pool.emulator.blob.request import base64_text, md5_of
@@ -259,7 +260,7 @@ def set_blob_tier(account: Account, request: BlobRequest) -> Response:
     if not tier:
         raise missing_header("x-ms-access-tier")
     if not blob.is_tiered:
-        raise BlobError(409, "InvalidBlobType", "The blob type is invalid for this operation.")
+        raise wrong_blob_type()
     # neither its etag nor its time of change tell of it
     now = account.new_version().last_modified
     container.blobs[blob.name] = replace(blob, tier=tier, tier_changed_at=now)

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from fastapi_azure_pool.emulator.blob.account import Version
 
-_NAMES = ("if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "x-ms-if-tags")
+CONDITIONS = ("if-match", "if-none-match", "if-modified-since", "if-unmodified-since")
+_NAMES = (*CONDITIONS, "x-ms-if-tags")
 
 # Of these pairs a write goes by the first alone; any other two are refused.
 _PAIRS = (("if-none-match", "if-modified-since"), ("if-match", "if-unmodified-since"))

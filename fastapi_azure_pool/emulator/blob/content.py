@@ -88,9 +88,6 @@ class Content:
         self._starts = starts
         self.size = size
 
-    def __len__(self) -> int:
-        return self.size
-
     def __repr__(self) -> str:
         return f"<Content of {self.size} bytes>"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import uuid
 from email.utils import formatdate
@@ -65,7 +66,7 @@ def error_response(request: BlobRequest, error: BlobError, *, retry_after: float
     headers["x-ms-error-code"] = error.code
     headers |= error.headers
     if retry_after is not None:
-        headers["retry-after"] = str(-int(-retry_after // 1))
+        headers["retry-after"] = str(math.ceil(retry_after))
     if error.status == 304:
         return Response(b"", 304, headers)
     headers["content-type"] = "application/xml"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import socket
 import threading
 from dataclasses import dataclass
@@ -17,12 +16,13 @@ from urllib.parse import urlsplit
 
 from fastapi_azure_pool.emulator.blob.account import BLOCK_BLOB, DEFAULT_TYPE, CommittedBlock, Settings
 from fastapi_azure_pool.emulator.blob.blobs import find_blob
-from fastapi_azure_pool.emulator.blob.conditions import check_conditions
+from fastapi_azure_pool.emulator.blob.conditions import CONDITIONS, check_conditions
 from fastapi_azure_pool.emulator.blob.content import CHUNK_BYTES, Content, Space
 from fastapi_azure_pool.emulator.blob.errors import BlobError, invalid_header, not_supported, too_large
 from fastapi_azure_pool.emulator.blob.ranges import parse_range
 from fastapi_azure_pool.emulator.blob.request import BlobRequest, sent_metadata
 from fastapi_azure_pool.emulator.blob.sas import Need
+from fastapi_azure_pool.emulator.loopback import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from fastapi_azure_pool.emulator.blob.authorization import Authorization
 
 _HEADER = "x-ms-copy-source"
-_SOURCE_CONDITIONS = ("if-match", "if-none-match", "if-modified-since", "if-unmodified-since")
 
 # For how long a source may say nothing.
 _TIMEOUT_SECONDS = 30.0
@@ -122,7 +121,7 @@ class Sources:
             raise invalid_header(_HEADER, "no URL") from error
         if parts.scheme not in {"http", "https"} or not host or any(not "!" <= one <= "~" for one in url):
             raise invalid_header(_HEADER, "no absolute URL of http or https")
-        if not _is_loopback(host):
+        if not is_loopback(host):
             raise not_supported(f"Copying from {host}, which is not on loopback,")
         if port == request.server[1] and host in {"localhost", request.server[0]}:
             return self._find(request, parts, may_use_grant=may_use_grant)
@@ -162,13 +161,6 @@ class Sources:
 
 def _bare(parts: SplitResult) -> str:
     return parts._replace(query="", fragment="").geturl()
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _read_request(request: BlobRequest, parts: SplitResult) -> BlobRequest:
@@ -212,7 +204,7 @@ async def _fetched(request: BlobRequest, parts: SplitResult, download: _Download
     for header, sent in (
         ("authorization", "x-ms-copy-source-authorization"),
         ("range", "x-ms-source-range"),
-        *((name, f"x-ms-source-{name}") for name in _SOURCE_CONDITIONS),
+        *((name, f"x-ms-source-{name}") for name in CONDITIONS),
     ):
         if sent in request.headers:
             headers[header] = request.headers[sent]

@@ -33,7 +33,7 @@ def test_parts_are_slices(pieces: list[tuple[bytes, bool]], start: int, length: 
     assert b"".join(content.chunks(start, length)) == data[start : start + length]
     if start + length <= len(data):
         part = content.part(start, length)
-        assert (part.read(), len(part)) == (data[start : start + length], length)
+        assert (part.read(), part.size) == (data[start : start + length], length)
 
 
 def test_what_grows_goes_to_a_file_and_stays_one_piece() -> None:
