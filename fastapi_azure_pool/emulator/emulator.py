@@ -38,7 +38,7 @@ _MAX_PARTITIONS = 100
 
 
 class Emulator(MessagingEntities, EventGridTopics, BlobContainers, WorkloadIdentity):
-    """Local Azure: the five services and a managed identity's token endpoint, for tests and development.
+    """Local Azure: the five services, and the token endpoints of managed identities and Entra ID, for tests and development.
 
     ``async with Emulator() as azure:`` starts it on free ports and stops it; ``start()`` and ``stop()`` do the same. What
     is stored stays in the object: an emulator that is stopped and started again has the same data, on the same ports. It is
@@ -354,7 +354,8 @@ class Emulator(MessagingEntities, EventGridTopics, BlobContainers, WorkloadIdent
         Args:
             resource: What it is for.
             client_id: Whose it is.
-            lifetime: For how many seconds it is good; default 24 hours, negative for one that has expired.
+            lifetime: For how many seconds it is good, negative for one that has expired; default what `set_token_lifetime`
+                set, 24 hours if nothing was.
         """
         return self._tokens.issue(resource, client_id=client_id, lifetime=lifetime)
 

@@ -131,8 +131,7 @@ class TokenIssuer:
         return self._verified[token][1]
 
     def _sign(self, claims: dict[str, Any]) -> str:
-        # It loads all of a library for cryptography, for an emulator that may never see a token.
-        import jwt  # noqa: PLC0415
+        import jwt  # noqa: PLC0415 - loads a library for cryptography, for an emulator that may never see a token
 
         return jwt.encode(claims, self._key, algorithm=_ALGORITHM)
 
