@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import os
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -11,6 +10,7 @@ from urllib.parse import urlsplit
 
 from azure.core import MatchConditions
 
+from fastapi_azure_pool.clients.authentication import checked_account_key, require_one
 from fastapi_azure_pool.clients.credentials import SharedCredential, client_credential
 from fastapi_azure_pool.clients.extras import extra
 from fastapi_azure_pool.clients.http_transport import PooledTransport, is_broken_connection
@@ -42,7 +42,7 @@ class CosmosAccess:
     Raises:
         TypeError: The credential is a sync one.
         ValueError: The endpoint, a name, the key or the connection string is malformed, or not exactly one kind of authentication
-            is given. No message holds a key.
+            is given, or with ``may_borrow`` more than one. No message holds a key.
     """
 
     __slots__ = ("container_name", "credential", "dbname", "endpoint")
@@ -58,31 +58,27 @@ class CosmosAccess:
         *,
         may_borrow: bool = False,
     ) -> None:
-        given = [
-            name
-            for name, value in (
-                ("credential_factory", credential_factory),
-                ("credential", credential),
-                ("connection_string", connection_string),
-            )
-            if value is not None
-        ]
-        if len(given) > 1 or not (given or may_borrow):
-            raise ValueError(
-                "Cosmos DB needs exactly one of credential_factory=, credential= (an async credential, or the account's key) and"
-                f" connection_string=, not {' and '.join(given) or 'none'}"
-            )
+        require_one(
+            "Cosmos DB needs exactly one of credential_factory=, credential= (an async credential, or the account's key) and"
+            " connection_string=",
+            may_borrow=may_borrow,
+            credential_factory=credential_factory,
+            credential=credential,
+            connection_string=connection_string,
+        )
         self.credential: SharedCredential | str
         if connection_string is not None:
             if endpoint is not None:
                 raise ValueError("connection_string= names the endpoint already: leave endpoint out")
             endpoint, self.credential = _parse_connection_string(connection_string)
-        elif isinstance(credential, str):
-            self.credential = _checked_key(credential, "credential")
+            self.endpoint = _checked_endpoint(endpoint)
         else:
-            scopes = (_scope(_checked_endpoint(endpoint)),)
-            self.credential = client_credential(credential, credential_factory, scopes)
-        self.endpoint = _checked_endpoint(endpoint)
+            self.endpoint = _checked_endpoint(endpoint)
+            self.credential = (
+                checked_account_key(credential, "credential")
+                if isinstance(credential, str)
+                else client_credential(credential, credential_factory, (_scope(self.endpoint),))
+            )
         self.dbname = _checked_name("dbname", dbname)
         self.container_name = _checked_name("container_name", container_name)
 
@@ -298,19 +294,7 @@ def _parse_connection_string(text: object) -> tuple[str, str]:
         raise ValueError(
             "connection_string must read AccountEndpoint=https://<account>.documents.azure.com:443/;AccountKey=<key>;"
         )
-    return endpoint, _checked_key(key, "the connection string's AccountKey")
-
-
-def _checked_key(key: str, what: str) -> str:
-    if "AccountKey=" in key:
-        raise ValueError(f"{what} holds a connection string: pass it as connection_string=")
-    try:
-        base64.b64decode(key, validate=True)
-    except ValueError:
-        key = ""
-    if not key:
-        raise ValueError(f"{what} must be the account's key as the portal shows it, in base64") from None
-    return key
+    return endpoint, checked_account_key(key, "the connection string's AccountKey")
 
 
 def _checked_endpoint(endpoint: object) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import TYPE_CHECKING, Any, Protocol, Self, cast, runtime_checkable
 
 from azure.core.credentials import AccessToken
 from azure.core.exceptions import ClientAuthenticationError
 
 from fastapi_azure_pool.clients.token_keeper import TokenKeeper
-from fastapi_azure_pool.clients.token_request import check_async, check_factory
+from fastapi_azure_pool.clients.token_request import check_async, check_factory, is_made
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -238,8 +237,7 @@ def lent_credential(given: AsyncTokenCredential | CredentialFactory) -> LentCred
     Raises:
         TypeError: It is neither, or is or makes a sync one.
     """
-    is_made = hasattr(given, "get_token") or hasattr(given, "get_token_info")
-    if is_made and not inspect.isclass(given):
+    if is_made(given):
         return LentCredential(credential=cast("AsyncTokenCredential", given))
     if not callable(given):
         raise TypeError(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import inspect
 from typing import TYPE_CHECKING, Any
 
 from azure.core.credentials import AzureKeyCredential, AzureSasCredential
 
+from fastapi_azure_pool.clients.authentication import is_key, require_one
 from fastapi_azure_pool.clients.credentials import SharedCredential, client_credential
 
 if TYPE_CHECKING:
@@ -49,14 +49,11 @@ def async_access(
         TypeError: The credential is a sync one.
         ValueError: Not exactly one is given, a key is malformed, or a token would be sent without TLS. No message holds a key.
     """
-    given = [
-        name for name, value in (("credential_factory", credential_factory), (what, credential)) if value is not None
-    ]
-    if len(given) > 1 or not (given or may_borrow):
-        raise ValueError(
-            f"Event Grid needs exactly one of credential_factory= and {what}= ({_KINDS}), not"
-            f" {' and '.join(given) or 'none'}"
-        )
+    require_one(
+        f"Event Grid needs exactly one of credential_factory= and {what}= ({_KINDS})",
+        may_borrow=may_borrow,
+        **{"credential_factory": credential_factory, what: credential},
+    )
     if isinstance(credential, (str, AzureKeyCredential, AzureSasCredential)):
         return _checked_key(credential, what)
     access = client_credential(credential, credential_factory, (SCOPE,))
@@ -93,11 +90,7 @@ def _checked_key(credential: str | Key, what: str) -> Key:
     key = credential if isinstance(credential, str) else credential.key
     if key.startswith("r=") and "&s=" in key:
         raise ValueError(f"{what} holds a shared access signature: pass AzureSasCredential(<signature>)")
-    try:
-        is_key = bool(base64.b64decode(key, validate=True))
-    except ValueError:
-        is_key = False
-    if not is_key:
+    if not is_key(key):
         raise ValueError(f"{what} must be the topics' key as the portal shows it, in base64")
     return AzureKeyCredential(credential) if isinstance(credential, str) else credential
 

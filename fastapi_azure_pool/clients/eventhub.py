@@ -14,6 +14,7 @@ from fastapi_azure_pool.clients.event_sending import SendsEvents, make_event, ma
 from fastapi_azure_pool.clients.extras import extra
 from fastapi_azure_pool.clients.managed import ManagedClient, Sizes, check_sizes
 from fastapi_azure_pool.clients.resending import check_sending, send_through
+from fastapi_azure_pool.clients.token_request import is_made
 
 with extra("eventhub"):
     from azure.eventhub import EventData, EventDataBatch, TransportType
@@ -77,7 +78,7 @@ class Eventhub(SendsEvents):
         client_options: dict[str, Any] | None = None,
     ) -> None:
         factory: Any = credential_factory
-        if credential is None and hasattr(factory, "get_token") and not isinstance(factory, type):
+        if credential is None and is_made(factory):
             credential, factory = factory, None
         check_authentication(factory, credential, connection_string)
         self._client = ManagedAzureEventhubProducer(

@@ -49,6 +49,11 @@ async def ask(credential: AsyncTokenCredential, scopes: tuple[str, ...], options
     )
 
 
+def is_made(candidate: object) -> bool:
+    """Tell whether something is a credential, rather than what makes one."""
+    return not inspect.isclass(candidate) and (hasattr(candidate, "get_token") or hasattr(candidate, "get_token_info"))
+
+
 def check_factory(factory: object) -> None:
     """Raise TypeError if this is no function that makes async credentials, as far as that can be seen before it is called."""
     if not callable(factory):

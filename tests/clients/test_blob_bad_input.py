@@ -17,6 +17,7 @@ from tests.clients.credentials import CountingCredential
 
 URL = "https://shop.blob.core.windows.net"
 KEY = "cGxhbnRlZC1zZWNyZXQ="
+KEY_LIKE_A_SIGNATURE = f"{'A' * 83}sig=="  # One key in 16,384 ends so.
 SAS = "sv=2024-11-04&sp=r&sig=planted%2Fsignature%3D"
 CONNECTION_STRING = f"DefaultEndpointsProtocol=https;AccountName=shop;AccountKey={KEY};EndpointSuffix=core.windows.net"
 SIGNED_STRING = f"BlobEndpoint={URL};SharedAccessSignature={SAS}"
@@ -39,6 +40,7 @@ def given(**change: Any) -> dict[str, Any]:
         (given(container_name="/files"), "shop"),
         (given(container_name="$web"), "shop"),
         (given(credential=CountingCredential()), "shop"),
+        (given(credential=KEY_LIKE_A_SIGNATURE), "shop"),
         (given(credential=AzureNamedKeyCredential("shop", KEY)), "shop"),
         (given(credential=AzureSasCredential(SAS)), "shop"),
         (given(credential=None, credential_factory=DefaultAzureCredential), "shop"),
@@ -46,6 +48,14 @@ def given(**change: Any) -> dict[str, Any]:
         (given(credential=None, credential_factory=CountingCredential()), "shop"),
         (given(credential=None, az_storage_url=None, connection_string=CONNECTION_STRING), "shop"),
         (given(credential=None, az_storage_url=None, connection_string=f"{CONNECTION_STRING};"), "shop"),
+        (
+            given(
+                credential=None,
+                az_storage_url=None,
+                connection_string=CONNECTION_STRING.replace(KEY, KEY_LIKE_A_SIGNATURE),
+            ),
+            "shop",
+        ),
         (given(credential=None, az_storage_url=None, connection_string=SIGNED_STRING), "shop"),
         (
             given(credential=None, az_storage_url=None, connection_string="UseDevelopmentStorage=true"),

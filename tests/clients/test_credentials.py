@@ -16,6 +16,7 @@ from azure.identity import DefaultAzureCredential as SyncDefaultAzureCredential
 from azure.identity.aio import DefaultAzureCredential
 
 from fastapi_azure_pool import SharedCredential
+from fastapi_azure_pool.clients.token_request import is_made
 from tests.clients.credentials import CountingCredential, InformingCredential
 from tests.clients.waiting import eventually
 
@@ -454,3 +455,25 @@ def test_a_given_credential_is_kept_whatever_loop_runs() -> None:
     """A credential that was given serves one loop after another: whether it can is its owner's business."""
     shared = SharedCredential(credential=CountingCredential())
     assert [asyncio.run(shared.get_token(scope)).token for scope in "aba"] == ["token-1", "token-2", "token-1"]
+
+
+class Asked:
+    """Has the newer method alone."""
+
+    async def get_token_info(self, *scopes: str) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("candidate", "expected"),
+    [
+        (CountingCredential(), True),
+        (Asked(), True),
+        (CountingCredential, False),
+        (Asked, False),
+        (partial(CountingCredential, "token"), False),
+        (None, False),
+    ],
+)
+def test_a_credential_is_told_from_what_makes_one(candidate: object, expected: bool) -> None:
+    """An object with either method is a credential; a class, or a function, makes one."""
+    assert is_made(candidate) is expected

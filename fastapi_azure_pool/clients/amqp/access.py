@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from azure.core.credentials import AzureNamedKeyCredential, AzureSasCredential
 
+from fastapi_azure_pool.clients.authentication import require_one
 from fastapi_azure_pool.clients.credentials import SharedCredential, client_credential
 
 if TYPE_CHECKING:
@@ -105,20 +106,14 @@ def check_authentication(
     credential_factory: object, credential: object, connection_string: object, *, may_borrow: bool = False
 ) -> None:
     """Raise ValueError unless exactly one kind of authentication is given, or none where an application may lend one."""
-    given = [
-        name
-        for name, value in (
-            ("credential_factory", credential_factory),
-            ("credential", credential),
-            ("connection_string", connection_string),
-        )
-        if value is not None
-    ]
-    if len(given) > 1 or not (given or may_borrow):
-        raise ValueError(
-            "exactly one of credential_factory=, credential= (an async credential, an AzureNamedKeyCredential or an"
-            f" AzureSasCredential) and connection_string= is needed, not {' and '.join(given) or 'none'}"
-        )
+    require_one(
+        "an event hub, a queue or a topic needs exactly one of credential_factory=, credential= (an async credential, an"
+        " AzureNamedKeyCredential or an AzureSasCredential) and connection_string=",
+        may_borrow=may_borrow,
+        credential_factory=credential_factory,
+        credential=credential,
+        connection_string=connection_string,
+    )
 
 
 def port_options(access: AmqpAccess, options: dict[str, Any], plain_amqp: Any) -> dict[str, Any]:
