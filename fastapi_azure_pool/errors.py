@@ -252,7 +252,7 @@ class AzureBlobError(_SdkLike):
         self.blob_name = blob_name
 
     def like(self, cause: BaseException) -> Self:
-        """See `SendError`; the SDK's texts may hold the signature that was used."""
+        """See `_SdkLike.like`; the SDK's texts may hold the signature that was used."""
         both = super().like(cause)
         for name, value in vars(both).items():
             if isinstance(value, str):

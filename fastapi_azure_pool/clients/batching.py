@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from fastapi_azure_pool.clients.bare_errors import bare
+from fastapi_azure_pool.clients.taking_turns import yield_to_others
 
 if TYPE_CHECKING:
     from fastapi_azure_pool.clients.flights import Waiting
@@ -15,20 +15,6 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 ItemT = TypeVar("ItemT")
-
-SLICE = 32
-"""After so many messages the loop serves others: adding one to a batch, or waking its caller, takes 50 to 200 µs,
-and the owners of several connections may have their turns one right after the other."""
-
-
-async def yield_to_others(count: int) -> None:
-    """Let others run, if this is one of many small steps and it is their turn.
-
-    Args:
-        count: Which step it is, counted from 1.
-    """
-    if count % SLICE == 0:
-        await asyncio.sleep(0)
 
 
 class Joining:

@@ -9,20 +9,26 @@ from azure.core.credentials import AzureSasCredential
 from azure.core.exceptions import HttpResponseError
 
 from fastapi_azure_pool.clients.blob_container import PooledContainerClient
-from fastapi_azure_pool.clients.blob_transport import DEFAULT_OPTIONS, BlobTransport, is_broken_download
+from fastapi_azure_pool.clients.blob_transport import BlobTransport, is_broken_download
 from fastapi_azure_pool.clients.extras import extra
-from fastapi_azure_pool.clients.http_transport import is_broken_connection
-from fastapi_azure_pool.pool import AbstractConnector
+from fastapi_azure_pool.clients.http_connector import HttpConnector
 
 with extra("blob"):
     from azure.storage.blob.aio import BlobServiceClient, ContainerClient
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from azure.core.exceptions import AzureError
-
     from fastapi_azure_pool.clients.blob_access import BlobAccess
+
+DEFAULT_OPTIONS = {
+    # The SDK holds the first 32 MB of a download in memory, whatever is read of it: a hundred streams at once would hold 3.2 GB,
+    # and the first byte comes when the 32 MB are there. 4 MB is the size of every further piece.
+    "max_single_get_size": 4 * 1024 * 1024,
+    # The SDK waits about 18, 24 and 42 s between attempts. A request that somebody waits for is over by then: 2, 4 and 8 s.
+    "initial_backoff": 0,
+    "increment_base": 2,
+    "random_jitter_range": 1,
+}
+"""What a connection is opened with unless ``client_options`` say otherwise."""
 
 # Blob Storage knows who asks, and that he may not look at the container: he may still be allowed to use its blobs.
 _PERMISSION_CODES = frozenset(
@@ -32,18 +38,13 @@ _PERMISSION_CODES = frozenset(
 _SIGNATURE_CODES = _PERMISSION_CODES | {"AuthorizationFailure"}
 
 
-class BlobConnector(AbstractConnector[ContainerClient]):
+class BlobConnector(HttpConnector[ContainerClient]):
     """Opens clients of a container, each with an HTTP session of its own.
 
     Args:
         access: Where the container is, and how to authenticate.
         client_options: Further keyword arguments of every `ContainerClient`.
         use_env_settings: See `PooledTransport`.
-
-    Attributes:
-        report: Called with a container and the error of an attempt that got no answer, or only a part of it, also where the SDK
-            tries again; None for nobody.
-        throttled_count: Answers so far that said the account, or the client, is too busy, those included that the SDK retried.
     """
 
     def __init__(
@@ -58,12 +59,10 @@ class BlobConnector(AbstractConnector[ContainerClient]):
             raise ValueError(
                 f"client_options must not hold {min(ours)!r}: the pool gives every ContainerClient its own"
             )
+        super().__init__(use_env_settings=use_env_settings)
         self._access = access
-        self._use_env_settings = use_env_settings
         self._client_options: dict[str, Any] = {**DEFAULT_OPTIONS, **(client_options or {})}
         self._open: dict[ContainerClient, BlobTransport] = {}
-        self.report: Callable[[ContainerClient, AzureError], None] | None = None
-        self.throttled_count = 0
 
     @property
     def block_size(self) -> int:
@@ -117,7 +116,7 @@ class BlobConnector(AbstractConnector[ContainerClient]):
 
     def is_fatal(self, error: BaseException) -> bool:
         """Tell whether a request could not be sent, or its answer not be read to its end."""
-        return is_broken_connection(error) or is_broken_download(error)
+        return super().is_fatal(error) or is_broken_download(error)
 
     def service_client(self, connection: ContainerClient) -> BlobServiceClient:
         """Make a client of the account, over this connection, which must not be closed with it."""
@@ -126,10 +125,3 @@ class BlobConnector(AbstractConnector[ContainerClient]):
     def _arguments(self) -> dict[str, Any]:
         # A SharedCredential gives tokens as an AsyncTokenCredential does, and more.
         return {"credential": self._access.credential, **self._client_options}
-
-    def _report(self, container: ContainerClient, error: AzureError) -> None:
-        if self.report is not None:
-            self.report(container, error)
-
-    def _count_throttled(self) -> None:
-        self.throttled_count += 1

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi_azure_pool.clients.blob_names import checked_blob_name
 from fastapi_azure_pool.clients.extras import extra
-from fastapi_azure_pool.clients.joined_policies import joined
 
 with extra("blob"):
     from azure.storage.blob.aio import BlobClient, ContainerClient
@@ -26,7 +25,8 @@ class _CopiedBlobClient(BlobClient):
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "location_mode":  # The SDK's setter changes the URL of what is shared.
-            self._client = ContainerClient.get_blob_client(self._container, self.blob_name)._client  # noqa: SLF001
+            own = ContainerClient.get_blob_client(self._container, self.blob_name)
+            self._client = own._client  # noqa: SLF001 - the SDK has no way to copy a client
         super().__setattr__(name, value)
 
 
@@ -39,7 +39,6 @@ class PooledContainerClient(ContainerClient):
 
     def __init__(self, account_url: str, container_name: str, **options: Any) -> None:
         super().__init__(account_url, container_name, **options)
-        self._pipeline = joined(getattr(self, "_pipeline", None))  # With which the clients of blobs are made.
         self._kept: OrderedDict[str, BlobClient] = OrderedDict()
 
     def get_blob_client(

@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastapi_azure_pool.clients.batching import yield_to_others
 from fastapi_azure_pool.clients.blob_content import prepare
 from fastapi_azure_pool.clients.blob_files import write_file
 from fastapi_azure_pool.clients.blob_names import checked_blob_name, file_name, safe_blob_name
 from fastapi_azure_pool.clients.blob_reading import read_blob
 from fastapi_azure_pool.clients.blob_sas import DelegationKeys, checked_expiry, sign
 from fastapi_azure_pool.clients.blob_told import ToldDownload, told
+from fastapi_azure_pool.clients.taking_turns import yield_to_others
 
 if TYPE_CHECKING:
     import os
@@ -221,12 +221,14 @@ class BlobOperations(ABC):
     async def get_blob_client(self, blob_name: str) -> AsyncIterator[BlobClient]:
         """Check out the SDK's client of one blob: ``async with client.get_blob_client(name) as blob:``.
 
+        What was answered to a request for it leaves the block as `AzureBlobError`; an error without an answer stays the SDK's.
+
         Args:
             blob_name: The blob.
         """
         checked_blob_name(blob_name)
         async with self.get_container_client() as container:
-            with told(blob_name, url=f"{self._access.url}/{self._access.container_name}"):
+            with told(blob_name, url=f"{self._access.url}/{self._access.container_name}/"):
                 yield container.get_blob_client(blob_name)
 
     # Signing -------------------------------------------------------------------------------------------------------------------
@@ -253,6 +255,8 @@ class BlobOperations(ABC):
         names = [checked_blob_name(name) for name in blob_names]
         now = datetime.now(UTC)
         expiry = checked_expiry(expiry, now)
+        if self._access.account_name is None:
+            raise ValueError("az_storage_url does not tell the account's name, which a signature needs")
         key: UserDelegationKey | str | None = self._access.account_key
         if key is None:
             if self._access.shared is None:
@@ -260,8 +264,6 @@ class BlobOperations(ABC):
                     "a signature cannot sign others: authenticate with a token credential or the account's key"
                 )
             key = await self._keys.get(expiry, now, self._fetch_key)
-        if self._access.account_name is None:
-            raise ValueError("az_storage_url does not tell the account's name, which a signature needs")
         tokens: dict[str, str] = {}
         for count, name in enumerate(names, 1):
             tokens[name] = sign(self._access.account_name, self.container_name, name, expiry, key=key)

@@ -10,21 +10,10 @@ from typing import TYPE_CHECKING, Any
 from azure.core.exceptions import AzureError, IncompleteReadError
 from azure.core.pipeline.transport._aiohttp import AioHttpStreamDownloadGenerator
 
-from fastapi_azure_pool.clients.http_transport import PooledTransport
+from fastapi_azure_pool.clients.http_transport import PooledTransport, with_causes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-DEFAULT_OPTIONS = {
-    # The SDK holds the first 32 MB of a download in memory, whatever is read of it: a hundred streams at once would hold 3.2 GB,
-    # and the first byte comes when the 32 MB are there. 4 MB is the size of every further piece.
-    "max_single_get_size": 4 * 1024 * 1024,
-    # The SDK waits about 18, 24 and 42 s between attempts. A request that somebody waits for is over by then: 2, 4 and 8 s.
-    "initial_backoff": 0,
-    "increment_base": 2,
-    "random_jitter_range": 1,
-}
-"""What a connection is opened with unless ``client_options`` say otherwise."""
 
 # What the SDK gives the transport that it makes for itself: time-outs in seconds, and how many bytes it takes from a socket at a
 # time.
@@ -34,9 +23,6 @@ SERVER_BUSY = 503
 """What Blob Storage answers a client that asks too much, with the error code ServerBusy."""
 
 _FIRST_ERROR = 300
-
-# Of causes, of which errors have two or three.
-_DEPTH = 10
 
 # aiohttp writes bytes to the socket in one go, and warns of it above 1 MB.
 _LARGE_BODY = 256 * 1024
@@ -112,9 +98,4 @@ class _WatchedDownload(AioHttpStreamDownloadGenerator):
 
 def is_broken_download(error: BaseException) -> bool:
     """Tell whether an error, or what caused it, says that an answer broke off before its end."""
-    cause: BaseException | None = error
-    for _ in range(_DEPTH):
-        if cause is None or isinstance(cause, IncompleteReadError):
-            break
-        cause = cause.__cause__
-    return isinstance(cause, IncompleteReadError)
+    return any(isinstance(cause, IncompleteReadError) for cause in with_causes(error))

@@ -18,10 +18,11 @@ from contextvars import Context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from fastapi_azure_pool.clients.batching import Batching, Joining, yield_to_others
+from fastapi_azure_pool.clients.batching import Batching, Joining
 from fastapi_azure_pool.clients.farewell import Farewell
 from fastapi_azure_pool.clients.flights import Flight, Traffic, Waiting
 from fastapi_azure_pool.clients.management import Requests
+from fastapi_azure_pool.clients.taking_turns import yield_to_others
 from fastapi_azure_pool.clients.transfers import LinkRefused, Outcome
 from fastapi_azure_pool.pool.alarm import Alarm
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from fastapi_azure_pool.clients.transfers import Channel, Packing
 
-__all__ = ["GroupCommit", "Joining", "yield_to_others"]
+__all__ = ["GroupCommit", "Joining"]
 
 _logger = logging.getLogger(__name__)
 

@@ -13,18 +13,17 @@ from azure.core import MatchConditions
 from fastapi_azure_pool.clients.authentication import checked_account_key, require_one
 from fastapi_azure_pool.clients.credentials import SharedCredential, client_credential
 from fastapi_azure_pool.clients.extras import extra
-from fastapi_azure_pool.clients.http_transport import PooledTransport, is_broken_connection
+from fastapi_azure_pool.clients.http_connector import HttpConnector
+from fastapi_azure_pool.clients.http_transport import PooledTransport
 from fastapi_azure_pool.clients.managed import ManagedClient, Sizes, check_sizes
-from fastapi_azure_pool.pool import AbstractConnector
 
 with extra("cosmos"):
     from azure.cosmos.aio import ContainerProxy, CosmosClient
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
 
     from azure.core.credentials_async import AsyncTokenCredential
-    from azure.core.exceptions import AzureError
 
     from fastapi_azure_pool.clients.credentials import CredentialFactory
     from fastapi_azure_pool.pool import Lease
@@ -88,18 +87,13 @@ class CosmosAccess:
         return self.credential if isinstance(self.credential, SharedCredential) else None
 
 
-class CosmosConnector(AbstractConnector[ContainerProxy]):
+class CosmosConnector(HttpConnector[ContainerProxy]):
     """Opens containers, each with a CosmosClient and an HTTP session of its own.
 
     Args:
         access: Where the container is, and how to authenticate.
         client_options: Further keyword arguments of every CosmosClient.
         use_env_settings: See `PooledTransport`.
-
-    Attributes:
-        report: Called with a container and the error of an attempt that got no answer, also where the SDK tries again; None for
-            nobody.
-        throttled_count: Answers 429 so far, those included that the SDK retried.
     """
 
     def __init__(
@@ -112,12 +106,10 @@ class CosmosConnector(AbstractConnector[ContainerProxy]):
         ours = {"url", "credential", "transport"} & (client_options or {}).keys()
         if ours:
             raise ValueError(f"client_options must not hold {min(ours)!r}: the pool gives every CosmosClient its own")
+        super().__init__(use_env_settings=use_env_settings)
         self._access = access
-        self._use_env_settings = use_env_settings
         self._client_options = client_options or {}
         self._open: dict[ContainerProxy, tuple[CosmosClient, PooledTransport]] = {}
-        self.report: Callable[[ContainerProxy, AzureError], None] | None = None
-        self.throttled_count = 0
 
     async def create(self) -> ContainerProxy:
         """Open a client: read the account, over a transport that is set up better than the SDK's (see `PooledTransport`)."""
@@ -154,17 +146,6 @@ class CosmosConnector(AbstractConnector[ContainerProxy]):
     def is_closed(self, connection: ContainerProxy) -> bool:
         """Tell whether someone has closed the client, as leaving an ``async with`` over it does."""
         return self._open[connection][1].is_closed
-
-    def is_fatal(self, error: BaseException) -> bool:
-        """Tell whether a request could not be sent or its answer not be read; an answer of any status is none of that."""
-        return is_broken_connection(error)
-
-    def _report(self, container: ContainerProxy, error: AzureError) -> None:
-        if self.report is not None:
-            self.report(container, error)
-
-    def _count_throttled(self) -> None:
-        self.throttled_count += 1
 
 
 class Cosmos:
@@ -239,7 +220,7 @@ class ManagedCosmos(ManagedClient[ContainerProxy]):
 
     Raises:
         TypeError: The credential is a sync one.
-        ValueError: An argument is malformed or out of bounds, or not exactly one kind of authentication is given.
+        ValueError: An argument is malformed or out of bounds, or more than one kind of authentication is given.
     """
 
     service = "cosmos"

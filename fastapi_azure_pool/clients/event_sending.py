@@ -6,8 +6,8 @@ import sys
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from fastapi_azure_pool.clients.coalescing import yield_to_others
 from fastapi_azure_pool.clients.extras import extra
+from fastapi_azure_pool.clients.taking_turns import yield_to_others
 from fastapi_azure_pool.errors import MessageTooLarge
 
 with extra("eventhub"):

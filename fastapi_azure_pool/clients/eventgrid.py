@@ -17,20 +17,19 @@ from fastapi_azure_pool.clients.event_grid_publisher import (
 )
 from fastapi_azure_pool.clients.event_grid_topics import EventGridConfig, EventGridTopicConfig, checked_config
 from fastapi_azure_pool.clients.extras import extra
-from fastapi_azure_pool.clients.http_transport import PooledTransport, is_broken_connection
+from fastapi_azure_pool.clients.http_connector import HttpConnector
+from fastapi_azure_pool.clients.http_transport import PooledTransport
 from fastapi_azure_pool.clients.managed import ManagedClient, Sizes, check_sizes
-from fastapi_azure_pool.pool import AbstractConnector
 
 with extra("eventgrid"):
     from azure.eventgrid import EventGridPublisherClient
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
     from types import TracebackType
 
     from azure.core.credentials import AzureKeyCredential, AzureSasCredential, TokenCredential
     from azure.core.credentials_async import AsyncTokenCredential
-    from azure.core.exceptions import AzureError
     from azure.eventgrid.aio import EventGridPublisherClient as AsyncEventGridPublisherClient
 
     from fastapi_azure_pool.clients.credentials import CredentialFactory
@@ -50,7 +49,7 @@ __all__ = [
 _logger = logging.getLogger(__name__)
 
 
-class EventGridConnector(AbstractConnector[EventGridPublisher]):
+class EventGridConnector(HttpConnector[EventGridPublisher]):
     """Opens publishers, each with an HTTP session of its own, over which it reaches every topic.
 
     Args:
@@ -58,11 +57,6 @@ class EventGridConnector(AbstractConnector[EventGridPublisher]):
         access: With what to authenticate.
         client_options: Further keyword arguments of every topic's `EventGridPublisherClient`.
         use_env_settings: See `PooledTransport`.
-
-    Attributes:
-        report: Called with a publisher and the error of an attempt that got no answer, also where the SDK tries again; None for
-            nobody.
-        throttled_count: Answers 429 so far, those included that the SDK retried.
     """
 
     def __init__(
@@ -73,13 +67,11 @@ class EventGridConnector(AbstractConnector[EventGridPublisher]):
         *,
         use_env_settings: bool | None = None,
     ) -> None:
+        super().__init__(use_env_settings=use_env_settings)
         self._config = config
         self._access = access
         self._client_options = checked_client_options(client_options)
-        self._use_env_settings = use_env_settings
         self._proven: set[str] = set()
-        self.report: Callable[[EventGridPublisher, AzureError], None] | None = None
-        self.throttled_count = 0
 
     async def create(self) -> EventGridPublisher:
         """Open a session and make the topics' clients."""
@@ -116,17 +108,6 @@ class EventGridConnector(AbstractConnector[EventGridPublisher]):
     def is_closed(self, connection: EventGridPublisher) -> bool:
         """Tell whether someone has closed the publisher, or one of the SDK's clients in it."""
         return connection.is_closed
-
-    def is_fatal(self, error: BaseException) -> bool:
-        """Tell whether a request could not be sent or its answer not be read; an answer of any status is none of that."""
-        return is_broken_connection(error)
-
-    def _report(self, publisher: EventGridPublisher, error: AzureError) -> None:
-        if self.report is not None:
-            self.report(publisher, error)
-
-    def _count_throttled(self) -> None:
-        self.throttled_count += 1
 
 
 class EventGridClient:

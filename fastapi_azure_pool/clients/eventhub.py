@@ -204,7 +204,7 @@ class EventhubConnector(AmqpConnector[PooledEventhub]):
         access = self.access
         options = {**self._options, "ssl_context": await tls_context(access, self._options)}
         options |= port_options(access, self._options, TransportType.Amqp)
-        options.pop("connection_verify", None)
+        options.pop("connection_verify", None)  # Of which the SDK would warn beside a context.
         if access.connection_string is not None:
             client = EventHubProducerClient.from_connection_string(
                 access.connection_string, eventhub_name=access.entity, **options
@@ -261,7 +261,7 @@ class ManagedAzureEventhubProducer(ManagedClient[PooledEventhub], SendsEvents):
 
     Raises:
         TypeError: The credential is a sync one, or a text.
-        ValueError: An argument is malformed or out of bounds, or not exactly one kind of authentication is given.
+        ValueError: An argument is malformed or out of bounds, or more than one kind of authentication is given.
     """
 
     service = "eventhub"

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING
 
-from fastapi_azure_pool.clients.batching import SLICE
+from fastapi_azure_pool.clients.taking_turns import SLICE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -140,7 +140,7 @@ def is_broken_connection(error: BaseException) -> bool:
     answer breaks nothing, nor does an answer of any status, nor a token that could not be had (ClientAuthenticationError),
     whatever it was caused by.
     """
-    for cause in _with_causes(error):
+    for cause in with_causes(error):
         if isinstance(cause, HttpResponseError):
             return False
         if isinstance(cause, ServiceResponseError):
@@ -150,7 +150,8 @@ def is_broken_connection(error: BaseException) -> bool:
     return False
 
 
-def _with_causes(error: BaseException) -> Iterator[BaseException]:
+def with_causes(error: BaseException) -> Iterator[BaseException]:
+    """Give an error, what caused it, and so on, each once."""
     seen: set[int] = set()
     cause: BaseException | None = error
     while cause is not None and id(cause) not in seen:

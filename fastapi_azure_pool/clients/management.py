@@ -122,7 +122,7 @@ class Requests:
             if not self._loop.is_closed():
                 self._interrupt(request, maybe_delivered=True)
             self._serving = None
-            del request  # As in make().
+            del request  # As in _line_up().
 
     def lose(self, farewell: Farewell) -> None:
         """Have all of them told that the connection is closed or broken."""

@@ -8,8 +8,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
-from fastapi_azure_pool.clients.coalescing import yield_to_others
 from fastapi_azure_pool.clients.extras import extra
+from fastapi_azure_pool.clients.taking_turns import yield_to_others
 from fastapi_azure_pool.clients.transfers import TOO_LARGE
 from fastapi_azure_pool.errors import MessageTooLarge
 

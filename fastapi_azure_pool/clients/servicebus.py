@@ -229,7 +229,6 @@ class ServiceBusConnector(AmqpConnector[PooledServiceBusSender]):
         # The SDK's own retries would outlast the opening's time, and hide the error that they met (a wrong key, say).
         options = {"retry_total": 0, "retry_backoff_factor": 0, **self._client_options}
         options["ssl_context"] = await tls_context(self.access, options)
-        options.pop("connection_verify", None)
         client = self.client(**options)
         # Its keep-alive holds the socket's lock while it listens, and on Python 3.12 and later it may store a message twice.
         sender = client.get_queue_sender(self.access.entity, socket_timeout=self._socket_timeout, keep_alive=0)
@@ -296,7 +295,7 @@ class ManagedAzureServiceBusSender(ManagedClient[PooledServiceBusSender], SendsM
 
     Raises:
         TypeError: The credential is a sync one, or a text.
-        ValueError: An argument is malformed or out of bounds, or not exactly one kind of authentication is given.
+        ValueError: An argument is malformed or out of bounds, or more than one kind of authentication is given.
     """
 
     service = "servicebus"

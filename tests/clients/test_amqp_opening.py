@@ -12,7 +12,8 @@ from azure.servicebus import exceptions as sb
 from azure.servicebus._pyamqp.aio._client_async import SendClientAsync as QueueHandler
 
 from fastapi_azure_pool import ConnectionFailed, SendRejected
-from fastapi_azure_pool.clients.amqp.opening import cut, open_or_cut, tune_handlers, wire_of
+from fastapi_azure_pool.clients.amqp.opening import open_or_cut, tune_handlers
+from fastapi_azure_pool.clients.amqp.wire import cut, wire_of
 from tests.clients.messaging import Hub, pooled
 from tests.clients.waiting import eventually
 

@@ -12,8 +12,8 @@ import pytest
 from aiohttp import ClientSession, WSMsgType, web
 
 from fastapi_azure_pool import ConnectionFailed, SendError
-from fastapi_azure_pool.clients.amqp.opening import wire_of
 from fastapi_azure_pool.clients.amqp.plain_channel import PlainChannel
+from fastapi_azure_pool.clients.amqp.wire import wire_of
 from tests.clients.messaging import Hub, channel_of, pooled
 from tests.clients.waiting import eventually
 

@@ -355,3 +355,12 @@ def assert_no_secret(error: BaseException) -> None:
         if cause is None:
             return
         error = cause
+
+
+async def test_who_cannot_sign_is_told_before_anything_is_asked() -> None:
+    """Without the account's name nothing can be signed: neither a token nor a key is asked for before that is said."""
+    credential = CountingCredential()
+    files = ManagedAzureBlobStorage("https://files.example", "files", credential=credential)
+    with pytest.raises(ValueError, match="does not tell the account's name, which a signature needs"):
+        await files.get_blob_sas_token("a")
+    assert credential.requests == []

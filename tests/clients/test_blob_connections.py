@@ -504,3 +504,13 @@ def test_the_signature_for_one_blob_is_the_sdk_s(azure_free: ManagedAzureBlobSto
     expiry = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
     signed = asyncio.run(azure_free.get_blob_sas_token("a", expiry))
     assert signed == generate_blob_sas("shop", "files", "a", account_key="a2V5", permission="r", expiry=expiry)
+
+
+async def test_another_containers_error_is_not_this_blobs(azure: Emulator) -> None:
+    """In a block with a blob's client, what a container of a longer name answers stays the SDK's error."""
+    await azure.create_blob_container("files-old")
+    async with files_of(azure) as files, ContainerClient(azure.blob_endpoint, "files-old", azure.storage_key) as other:
+        with pytest.raises(ResourceNotFoundError) as raised:
+            async with files.get_blob_client("a"):
+                await other.get_blob_client("b").get_blob_properties()
+    assert not isinstance(raised.value, AzureBlobError)

@@ -1,8 +1,8 @@
 """The SDK's AMQP sender as the channel of a `GroupCommit`, driven frame by frame.
 
 Event Hubs and Service Bus bring the same AMQP client (pyamqp), whose parts are private to them. What touches those parts is here,
-in `opening` and in `tokens`. `has_known_shape` checks that all of them are there; where one is not, `PlainChannel` leaves
-everything to the SDK, one transfer at a time.
+in `opening`, in `send_link`, in `tokens` and in `wire`. `has_known_shape` checks that all of them are there; where one is not,
+`PlainChannel` leaves everything to the SDK, one transfer at a time.
 """
 
 # ruff: noqa: SLF001 - the SDK has no public way to do any of this; has_known_shape guards every part

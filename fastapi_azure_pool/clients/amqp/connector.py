@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from fastapi_azure_pool.clients.amqp.channel import TunedChannel
-from fastapi_azure_pool.clients.amqp.opening import cut, has_known_shape, wire_of
+from fastapi_azure_pool.clients.amqp.opening import has_known_shape
+from fastapi_azure_pool.clients.amqp.wire import cut, wire_of
 from fastapi_azure_pool.clients.coalescing import PATIENCE_SECONDS, GroupCommit, Joining
 from fastapi_azure_pool.pool import AbstractConnector
 

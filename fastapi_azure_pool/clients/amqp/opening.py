@@ -9,15 +9,12 @@ import inspect
 from contextlib import suppress
 from io import BytesIO
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
+
+from fastapi_azure_pool.clients.amqp.wire import cut, wire_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Mapping
-
-    from aiohttp import ClientSession
-
-Wire: TypeAlias = "asyncio.StreamWriter | ClientSession"
-"""What a connection goes over: a socket's writer, or with WebSockets the HTTP session that opened it."""
 
 
 def tune_handlers(opener: Any) -> None:
@@ -115,26 +112,6 @@ def forget_broken_requests(handler: Any) -> None:
     if isinstance(links, dict):
         for node in [node for node, link in links.items() if getattr(link, "_mgmt_error", None) is not None]:
             del links[node]
-
-
-def wire_of(handler: Any) -> Wire | None:
-    """Give what a handler's connection goes over; None where there is nothing, or where the SDK keeps it elsewhere."""
-    transport = getattr(getattr(handler, "_connection", None), "_transport", None)
-    writer = getattr(transport, "writer", None)
-    if isinstance(writer, asyncio.StreamWriter):
-        return writer
-    session: ClientSession | None = getattr(transport, "session", None)
-    return session if inspect.iscoroutinefunction(getattr(session, "close", None)) else None
-
-
-async def cut(wire: Wire | None) -> None:
-    """Cut a connection at once and without a word to the service; the SDK leaves it open where anything goes wrong."""
-    if isinstance(wire, asyncio.StreamWriter):
-        wire.transport.abort()
-        with suppress(OSError):  # What ended it, which asyncio would complain of when nobody has seen it.
-            await wire.wait_closed()
-    elif wire is not None:
-        await wire.close()  # Its sockets are closed before it waits for anything.
 
 
 PARTS: dict[str, type | tuple[type, ...]] = {
