@@ -16,9 +16,9 @@ _TEXT = """\
 # The emulator and other servers
 
 The tests ask the [emulator](emulator.md) and servers that others wrote the same: Azurite {azurite} for Blob Storage, and
-cosmosdb-server {cosmos} for Cosmos DB. The clients' tests run against both. These tables tell of every difference that the tests
-see; one that appears or disappears fails them. Where Microsoft's documentation decides, the last column says who is right. Nothing
-here ran against live Azure.
+cosmosdb-server {cosmos} for Cosmos DB. Those tests of the clients that need no look into the server run against both. These tables
+tell of every difference that the tests see; one that appears or disappears fails them. Where Microsoft's documentation decides, the
+last column says who is right. Nothing here ran against live Azure.
 
 ## Blob Storage
 
