@@ -13,8 +13,9 @@ from fastapi_azure_pool.emulator.cosmos.errors import CosmosError, backend_error
 from fastapi_azure_pool.emulator.cosmos.item_operations import modification
 from fastapi_azure_pool.emulator.cosmos.json_values import dump_json, parse_json
 from fastapi_azure_pool.emulator.cosmos.preconditions import Preconditions
+from fastapi_azure_pool.emulator.cosmos.request_headers import is_minimal, is_true
 from fastapi_azure_pool.emulator.cosmos.responses import READ_CHARGE, WRITE_CHARGE, cosmos_response
-from fastapi_azure_pool.emulator.cosmos.scope import is_true, required_key
+from fastapi_azure_pool.emulator.cosmos.scope import required_key
 from fastapi_azure_pool.emulator.cosmos.sessions import check_session, session_headers
 from fastapi_azure_pool.emulator.cosmos.transaction import Transaction
 
@@ -91,10 +92,10 @@ def run_batch(request: HttpRequest, container: Container) -> Response:
             break
     else:
         transaction.commit()
-    is_minimal = "return=minimal" in headers.get("prefer", "")
+    leaves_out = is_minimal(headers)
     # a client that wants no item back from a write wants those that it reads
     rows = [
-        result.dump(has_body=perform is _read or not is_minimal)
+        result.dump(has_body=perform is _read or not leaves_out)
         for result, (perform, _) in zip(results, operations, strict=True)
     ]
     charge = f"{sum(float(result.charge) for result in results):.2f}"

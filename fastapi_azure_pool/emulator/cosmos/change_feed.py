@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 
 from fastapi_azure_pool.emulator.cosmos.errors import bad_request, not_supported
 from fastapi_azure_pool.emulator.cosmos.json_values import dump_json
+from fastapi_azure_pool.emulator.cosmos.request_headers import page_items
 from fastapi_azure_pool.emulator.cosmos.responses import cosmos_response, feed_response
-from fastapi_azure_pool.emulator.cosmos.scope import feed_scope, page_items
+from fastapi_azure_pool.emulator.cosmos.scope import feed_scope
 from fastapi_azure_pool.emulator.cosmos.sessions import check_session, session_headers
 
 if TYPE_CHECKING:

@@ -20,8 +20,9 @@ from fastapi_azure_pool.emulator.cosmos.query.continuation import START, fingerp
 from fastapi_azure_pool.emulator.cosmos.query.execution import Page, run_page
 from fastapi_azure_pool.emulator.cosmos.query.indexing import check_order_by
 from fastapi_azure_pool.emulator.cosmos.query.plan import needs_plan, plan_for_refusal, query_plan
+from fastapi_azure_pool.emulator.cosmos.request_headers import is_true, page_items
 from fastapi_azure_pool.emulator.cosmos.responses import WRITE_CHARGE, cosmos_response, feed_response
-from fastapi_azure_pool.emulator.cosmos.scope import check_container, feed_scope, is_true, page_items, required_key
+from fastapi_azure_pool.emulator.cosmos.scope import check_container, feed_scope, required_key
 from fastapi_azure_pool.emulator.cosmos.sessions import check_session, session_headers
 from fastapi_azure_pool.emulator.cosmos.transaction import Transaction
 

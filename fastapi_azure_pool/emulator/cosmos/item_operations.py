@@ -14,8 +14,9 @@ from fastapi_azure_pool.emulator.cosmos.preconditions import Preconditions
 from fastapi_azure_pool.emulator.cosmos.query.compiler import compile_query
 from fastapi_azure_pool.emulator.cosmos.query.continuation import START
 from fastapi_azure_pool.emulator.cosmos.query.execution import run_page
+from fastapi_azure_pool.emulator.cosmos.request_headers import is_minimal, is_true
 from fastapi_azure_pool.emulator.cosmos.responses import WRITE_CHARGE, cosmos_response, error_response
-from fastapi_azure_pool.emulator.cosmos.scope import is_true, key_of, required_key
+from fastapi_azure_pool.emulator.cosmos.scope import key_of, required_key
 from fastapi_azure_pool.emulator.cosmos.sessions import check_session, session_headers
 from fastapi_azure_pool.emulator.cosmos.transaction import Transaction
 
@@ -144,6 +145,6 @@ def _written(
     request: HttpRequest, container: Container, transaction: Transaction, item: StoredItem, status: int
 ) -> Response:
     transaction.commit()
-    body = b"" if "return=minimal" in request.headers.get("prefer", "") else item.body
+    body = b"" if is_minimal(request.headers) else item.body
     headers = session_headers(container, transaction.partition)
     return cosmos_response(request, body, status, charge=WRITE_CHARGE, etag=item.etag, headers=headers)

@@ -20,10 +20,6 @@ if TYPE_CHECKING:
     from fastapi_azure_pool.emulator.cosmos.account import Container
     from fastapi_azure_pool.emulator.cosmos.items import ItemStore, PhysicalPartition, StoredItem
 
-# What a page holds at most when nobody says, and what -1 ("let the service choose") or more than it stands for.
-_DEFAULT_PAGE_ITEMS = 100
-_MAX_PAGE_ITEMS = 1000
-
 
 @dataclass(frozen=True, slots=True)
 class Scope:
@@ -125,28 +121,3 @@ def check_container(headers: Mapping[str, str], container: Container) -> None:
     intended = headers.get("x-ms-cosmos-intended-collection-rid")
     if intended is not None and intended != container.rid:
         raise CosmosError(400, "Collection rid does not match the intended one.", substatus=COLLECTION_RID_MISMATCH)
-
-
-def page_items(headers: Mapping[str, str]) -> int:
-    """Return how many items a page may have.
-
-    Raises:
-        CosmosError: 400, ``x-ms-max-item-count`` is invalid.
-    """
-    header = headers.get("x-ms-max-item-count")
-    if header is None:
-        return _DEFAULT_PAGE_ITEMS
-    try:
-        wanted = int(header)
-    except ValueError:
-        wanted = 0
-    if wanted == -1:
-        return _MAX_PAGE_ITEMS
-    if wanted < 1:
-        raise bad_request(f"The page size '{header}' is invalid: x-ms-max-item-count must be -1 or at least 1.")
-    return min(wanted, _MAX_PAGE_ITEMS)
-
-
-def is_true(header: str | None) -> bool:
-    """Say whether a header is there and says true."""
-    return header is not None and header.lower() == "true"

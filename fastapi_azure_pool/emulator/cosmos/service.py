@@ -22,6 +22,7 @@ from fastapi_azure_pool.emulator.cosmos.errors import (
 from fastapi_azure_pool.emulator.cosmos.items import MAX_ITEM_BYTES
 from fastapi_azure_pool.emulator.cosmos.json_values import dump_json, parse_object
 from fastapi_azure_pool.emulator.cosmos.preconditions import Preconditions
+from fastapi_azure_pool.emulator.cosmos.request_headers import is_true
 from fastapi_azure_pool.emulator.cosmos.responses import (
     WRITE_CHARGE,
     cosmos_response,
@@ -231,5 +232,5 @@ def _listed(
 
 
 def _refuse_query(request: HttpRequest) -> None:
-    if request.headers.get("x-ms-documentdb-isquery", "").lower() == "true":
+    if is_true(request.headers.get("x-ms-documentdb-isquery")):
         raise not_supported("A query over databases or containers")
