@@ -41,7 +41,7 @@ async def test_what_cannot_be_made_or_found(azure: Emulator) -> None:
     with pytest.raises(
         ValueError, match="schema='Custom' is unknown: write one of EventGridSchema, CloudEventSchemaV1_0"
     ):
-        await azure.create_eventgrid_topic("other", "Custom")  # type: ignore[arg-type]
+        await azure.create_eventgrid_topic("other", "Custom")  # type: ignore[arg-type]  # that is refused
     with pytest.raises(ValueError, match="no Event Grid topic 'missing'; there are orders, cloud"):
         azure.eventgrid_events("missing")
     with pytest.raises(ValueError, match=r"there are none: make it with create_eventgrid_topic\(\)"):
