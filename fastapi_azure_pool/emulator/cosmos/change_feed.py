@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import itertools
 import re
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 from fastapi_azure_pool.emulator.cosmos.errors import bad_request, not_supported
@@ -20,6 +19,7 @@ from fastapi_azure_pool.emulator.cosmos.request_headers import page_items
 from fastapi_azure_pool.emulator.cosmos.responses import cosmos_response, feed_response
 from fastapi_azure_pool.emulator.cosmos.scope import feed_scope
 from fastapi_azure_pool.emulator.cosmos.sessions import check_session, session_headers
+from fastapi_azure_pool.emulator.signing import http_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -105,7 +105,7 @@ def _since(headers: Mapping[str, str]) -> float:
     header = headers.get("if-modified-since")
     if header is None:
         return float("-inf")
-    try:
-        return parsedate_to_datetime(header).timestamp()
-    except (ValueError, OverflowError) as error:
-        raise bad_request(f"The If-Modified-Since header '{header}' is no date such as RFC 1123 has it.") from error
+    moment = http_timestamp(header)
+    if moment is None:
+        raise bad_request(f"The If-Modified-Since header '{header}' is no date such as RFC 1123 has it.")
+    return moment
