@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import gc
-import inspect
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from fastapi_azure_pool.emulator import Emulator
 from tests.clients.credentials import CountingCredential
 from tests.clients.messaging import Hub, Messaging, Queue
+from tests.support.leftovers import nothing_is_left_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -48,17 +46,9 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.T
 @pytest.fixture(autouse=True)
 async def nothing_is_left(request: pytest.FixtureRequest) -> AsyncIterator[None]:
     """Every test ends without a task, without an unclosed session, and without an error that only asyncio has seen."""
-    complaints: list[dict[str, Any]] = []
-    loop = asyncio.get_running_loop()
-    loop.set_exception_handler(lambda _, context: complaints.append(context))
     CountingCredential.made.clear()
-    gc.freeze()  # What was there before need not be looked at, which makes the collection short.
-    yield
-    if inspect.iscoroutinefunction(request.function):
-        gc.collect()
-    gc.unfreeze()
-    assert asyncio.all_tasks() == {asyncio.current_task()}
-    assert complaints == []
+    with nothing_is_left_of(request):
+        yield
 
 
 @pytest.fixture

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import gc
-import inspect
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from fastapi_azure_pool.emulator import Emulator
+from tests.support.leftovers import nothing_is_left_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -18,15 +16,8 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 async def nothing_is_left(request: pytest.FixtureRequest) -> AsyncIterator[None]:
     """Every test ends without a task, without an unclosed session, and without an error that only asyncio has seen."""
-    complaints: list[dict[str, Any]] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
-    gc.freeze()  # What was there before need not be looked at, which makes the collection short.
-    yield
-    if inspect.iscoroutinefunction(request.function):
-        gc.collect()
-    gc.unfreeze()
-    assert asyncio.all_tasks() == {asyncio.current_task()}
-    assert complaints == []
+    with nothing_is_left_of(request):
+        yield
 
 
 @pytest.fixture(autouse=True)
