@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from fastapi_azure_pool.clients.amqp.access import AmqpAccess, check_authentication, port_options, tls_context
 from fastapi_azure_pool.clients.amqp.connector import MAX_SIZE, SEND_TIMEOUT_SECONDS, WINDOW, AmqpConnector
-from fastapi_azure_pool.clients.amqp.encoding import BATCH_FORMAT, encode_batch, payload_encoder
 from fastapi_azure_pool.clients.amqp.opening import open_or_cut, tune_handlers
 from fastapi_azure_pool.clients.amqp.plain_channel import PlainChannel
-from fastapi_azure_pool.clients.event_packing import EventPacking
+from fastapi_azure_pool.clients.event_packing import EventPacking, event_encoder
 from fastapi_azure_pool.clients.event_sending import SendsEvents, make_event, make_key
 from fastapi_azure_pool.clients.extras import extra
 from fastapi_azure_pool.clients.managed import ManagedClient, Sizes, check_sizes
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
 
     from fastapi_azure_pool.clients.amqp.access import KeyCredential
-    from fastapi_azure_pool.clients.amqp.encoding import Encode
     from fastapi_azure_pool.clients.coalescing import GroupCommit
     from fastapi_azure_pool.clients.credentials import CredentialFactory
     from fastapi_azure_pool.clients.event_sending import Body, Event, Key
@@ -221,7 +219,7 @@ class EventhubConnector(AmqpConnector[PooledEventhub]):
         commit = self.commit(
             getattr(producer, "_handler", None),
             EventPacking(client, access.entity),
-            encode=_encoder(),
+            encode=event_encoder(),
             plain=lambda: PlainChannel(_sdk_send(client, producer), lambda: bool(getattr(producer, "running", True))),
             connection=lambda: made[0] if made else None,
         )
@@ -344,11 +342,3 @@ def _sdk_send(client: EventHubProducerClient, producer: Any) -> Callable[[Any, f
             await client.send_batch(batch, timeout=seconds)
 
     return send
-
-
-def _encoder() -> Encode | None:
-    """Give what makes a batch bytes; None where this version of the SDK keeps its encoder elsewhere."""
-    encode = payload_encoder("azure.eventhub")
-    if encode is None:
-        return None
-    return lambda batch: (BATCH_FORMAT, encode_batch(batch._message, encode))  # noqa: SLF001 - the SDK's own sender takes it there

@@ -1,10 +1,16 @@
-"""How messages become a batch, and what the service says of it an error."""
+"""How messages become a batch, a batch becomes bytes, and what the service says of it an error."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from fastapi_azure_pool.clients.amqp.encoding import encode_members_once
+from fastapi_azure_pool.clients.amqp.encoding import (
+    BATCH_FORMAT,
+    SINGLE_FORMAT,
+    encode_batch,
+    encode_members_once,
+    payload_encoder,
+)
 from fastapi_azure_pool.clients.amqp.outcomes import rejection
 from fastapi_azure_pool.clients.extras import extra
 from fastapi_azure_pool.clients.transfers import SERVER_BUSY, TOO_LARGE, Outcome, OutcomeKind, Packing
@@ -18,6 +24,7 @@ if TYPE_CHECKING:
 
     from azure.servicebus.aio import ServiceBusSender
 
+    from fastapi_azure_pool.clients.amqp.encoding import Encode
     from fastapi_azure_pool.clients.message_sending import Key, Made
 
 _BODY = 5
@@ -146,3 +153,20 @@ class MessagePacking(Packing["Made"]):
             ).like(error) from error
         batch.batch = alone
         batch.is_full = True
+
+
+def message_encoder() -> Encode | None:
+    """Give what makes a transfer bytes; None where this version of the SDK keeps its encoder elsewhere."""
+    encode = payload_encoder("azure.servicebus")
+    if encode is None:
+        return None
+
+    def encode_transfer(payload: ServiceBusMessageBatch | PackedMessages) -> tuple[int, bytes | bytearray]:
+        if isinstance(payload, PackedMessages):
+            if payload.only is not None:
+                return SINGLE_FORMAT, payload.only_encoded
+            payload = payload.batch
+        message: Any = payload._message  # noqa: SLF001 - the SDK's own sender takes it from there
+        return BATCH_FORMAT, encode_batch(message, encode)
+
+    return encode_transfer

@@ -12,12 +12,11 @@ from fastapi_azure_pool.clients.amqp.access import (
     tls_context_at_once,
 )
 from fastapi_azure_pool.clients.amqp.connector import MAX_SIZE, SEND_TIMEOUT_SECONDS, WINDOW, AmqpConnector
-from fastapi_azure_pool.clients.amqp.encoding import BATCH_FORMAT, SINGLE_FORMAT, encode_batch, payload_encoder
 from fastapi_azure_pool.clients.amqp.opening import forget_broken_requests, open_or_cut, tune_handlers
 from fastapi_azure_pool.clients.amqp.plain_channel import PlainChannel
 from fastapi_azure_pool.clients.extras import extra
 from fastapi_azure_pool.clients.managed import ManagedClient, Sizes, check_sizes
-from fastapi_azure_pool.clients.message_packing import MessagePacking, PackedMessages
+from fastapi_azure_pool.clients.message_packing import MessagePacking, PackedMessages, message_encoder
 from fastapi_azure_pool.clients.message_sending import SendsMessages
 from fastapi_azure_pool.clients.resending import check_sending, send_through
 
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from azure.servicebus import ServiceBusMessageBatch
 
     from fastapi_azure_pool.clients.amqp.access import KeyCredential
-    from fastapi_azure_pool.clients.amqp.encoding import Encode
     from fastapi_azure_pool.clients.coalescing import GroupCommit
     from fastapi_azure_pool.clients.credentials import CredentialFactory
     from fastapi_azure_pool.clients.message_sending import Body, Key, Made, Operation
@@ -239,7 +237,7 @@ class ServiceBusConnector(AmqpConnector[PooledServiceBusSender]):
         commit = self.commit(
             getattr(sender, "_handler", None),
             MessagePacking(sender, self.access.entity),
-            encode=_encoder(),
+            encode=message_encoder(),
             plain=lambda: PlainChannel(_sdk_send(sender), lambda: bool(getattr(sender, "_running", True))),
             connection=lambda: made[0] if made else None,
         )
@@ -381,23 +379,6 @@ class ManagedAzureServiceBusSender(ManagedClient[PooledServiceBusSender], SendsM
             seconds=self._send_timeout_seconds,
             attempts=self._send_attempts,
         )
-
-
-def _encoder() -> Encode | None:
-    """Give what makes a transfer bytes; None where this version of the SDK keeps its encoder elsewhere."""
-    encode = payload_encoder("azure.servicebus")
-    if encode is None:
-        return None
-
-    def encode_transfer(payload: ServiceBusMessageBatch | PackedMessages) -> tuple[int, bytes | bytearray]:
-        if isinstance(payload, PackedMessages):
-            if payload.only is not None:
-                return SINGLE_FORMAT, payload.only_encoded
-            payload = payload.batch
-        message: Any = payload._message  # noqa: SLF001 - the SDK's own sender takes it from there
-        return BATCH_FORMAT, encode_batch(message, encode)
-
-    return encode_transfer
 
 
 def _sdk_send(sender: ServiceBusSender) -> Callable[[Any, float], Coroutine[Any, Any, None]]:
