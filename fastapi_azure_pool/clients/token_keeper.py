@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from contextvars import Context
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
 
     from fastapi_azure_pool.clients.credentials import CredentialFactory
+
+_logger = logging.getLogger(__name__)
 
 _SHORTEST_SLEEP_SECONDS = 0.01
 
@@ -247,6 +250,13 @@ class TokenKeeper:
             elif info.expires_on > now and (held is None or held.number < number):
                 self._held[wish] = HeldToken.of(info, number, now)
         if error is not None and held is not None:
+            if not held.backoff.is_failing:
+                _logger.warning(
+                    "no new token for %s (%s): the one that is held is good for %d s more, and a new one goes on being asked for",
+                    " ".join(wish.scopes),
+                    type(error).__name__,
+                    max(0, held.info.expires_on - now),
+                )
             held.renewal_failed(error, now)
         self._changed.set()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from collections import Counter
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, cast
@@ -144,6 +145,25 @@ async def test_an_outage_is_outlived(keeper: TokenKeeper, endpoint: Endpoint) ->
     endpoint.is_down = False
     await let_time_pass(31)
     assert await token(keeper) == f"token-{len(endpoint.requests)}"
+
+
+async def test_an_outage_is_told_once(
+    keeper: TokenKeeper, endpoint: Endpoint, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The first renewal of a token that fails is logged, with the time that is left to mend it; the next ones are not."""
+    keeper.keep_fresh([SCOPE])
+    for outage in (1, 2):
+        await let_time_pass(3000)
+        endpoint.is_down = True
+        await let_time_pass(500)
+        endpoint.is_down = False
+        await let_time_pass(60)
+        assert await token(keeper) == f"token-{len(endpoint.requests)}"
+        assert len(caplog.records) == outage
+    words = rf"no new token for {SCOPE} \(ClientAuthenticationError\): the one that is held is good for (\d+) s more"
+    left = re.match(words, caplog.messages[0])
+    assert left is not None
+    assert 250 < int(left[1]) <= 300
 
 
 async def test_an_outage_beyond_the_end_of_the_token(keeper: TokenKeeper, endpoint: Endpoint) -> None:
