@@ -70,13 +70,15 @@ class Batching(Generic[ItemT]):
         return [], None
 
     async def _pack(self, key: Any, candidates: list[Waiting[ItemT]]) -> tuple[list[Waiting[ItemT]], Any]:
-        if candidates[0].is_whole:
-            return candidates[:1], candidates[0].item
         members: list[Waiting[ItemT]] = []
-        batch = await self._packing.new_batch(key)
+        batch: Any = None
         for count, waiting in enumerate(candidates, 1):
             if members and (waiting.leaves_alone or members[0].leaves_alone or not self._joining.is_allowed):
                 break
+            if waiting.is_whole:  # The first, or the first of those that can be sent at all.
+                return [waiting], waiting.item
+            if batch is None:
+                batch = await self._packing.new_batch(key)
             if self._add(batch, waiting, is_first=not members):
                 members.append(waiting)
             elif not waiting.answer.done():

@@ -230,6 +230,22 @@ async def test_a_whole_batch_leaves_as_it_is(sending: Sending) -> None:
     assert all(name not in ("x", "y") for name, _ in sending.packing.added)
 
 
+async def test_a_whole_batch_behind_one_that_cannot_be_sent_leaves_as_it_is(sending: Sending) -> None:
+    """Where those before it in line prove too large, or fail to encode, a batch that was made already is sent as such."""
+    batch = Batch(None)
+    batch.messages = [Message("x"), Message("y")]
+    await sending.send_all("first")
+    refused = [sending.send(Message(size=2_000_000)), sending.send(Message(error=TypeError))]
+    whole = sending.send(batch, is_whole=True)
+    await wait_until_blocked()
+    for transfer in range(2):
+        sending.channel.transfers[transfer].answer()
+        await wait_until_blocked()
+    assert ends(refused) == ["MessageTooLarge", "TypeError"]
+    assert whole.ended == "confirmed"
+    assert sending.channel.transfers[1].payload is batch
+
+
 async def test_without_joining_each_message_leaves_alone(make_sending: MakeSending) -> None:
     """With joining off, every message is a transfer of its own, in order, one at a time."""
     sending = make_sending(joining=Joining("orders", is_allowed=False))
