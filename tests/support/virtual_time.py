@@ -39,6 +39,14 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         """Seconds on the virtual clock."""
         return self.now
 
+    def begin_turn(self) -> None:
+        """Count a turn, whose callbacks have not been called yet."""
+        self.turn += 1
+
+    def advance(self, seconds: float) -> None:
+        """Move the clock, when nothing can go on without time passing."""
+        self.now += seconds
+
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         """Keep what went wrong, for the test to find."""
         self.complaints.append(context)
@@ -56,7 +64,7 @@ class _JumpingSelector(selectors.SelectSelector):
         """Give what is readable now; else wake who waits for the loop to be blocked; else move the clock."""
         loop = self._loop
         events = super().select(0)
-        loop.turn += 1
+        loop.begin_turn()
         if (interrupt := loop.interruptions.pop(loop.turn, None)) is not None:
             interrupt()
             return events
@@ -74,7 +82,7 @@ class _JumpingSelector(selectors.SelectSelector):
         if timeout is None or loop.now > END_OF_TIME:
             raise RuntimeError("deadlock: every task waits for something that will not happen")
         self._turns = 0
-        loop.now += timeout
+        loop.advance(timeout)
         return []
 
 
