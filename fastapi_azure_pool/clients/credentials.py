@@ -78,7 +78,7 @@ class SharedCredential:
 
         Raises:
             azure.core.exceptions.ClientAuthenticationError: The credential cannot get one, or is being closed.
-            RuntimeError: It is in use on another event loop.
+            RuntimeError: It is in use on another event loop, or was asked before this process was forked.
             TypeError: The credential turns out to be a sync one.
         """
         info = await self._get(scopes, {"claims": claims, "tenant_id": tenant_id, "enable_cae": enable_cae, **options})
@@ -89,7 +89,7 @@ class SharedCredential:
 
         Raises:
             azure.core.exceptions.ClientAuthenticationError: The credential cannot get one, or is being closed.
-            RuntimeError: It is in use on another event loop.
+            RuntimeError: It is in use on another event loop, or was asked before this process was forked.
             TypeError: The credential turns out to be a sync one.
         """
         return await self._get(scopes, {**(options or {})})

@@ -11,6 +11,7 @@ from fastapi_azure_pool.clients.arguments import refuse_unknown
 from fastapi_azure_pool.errors import WrongLoopError
 from fastapi_azure_pool.pool import AbstractConnector, ConnectionPool
 from fastapi_azure_pool.pool.connector import ConnT
+from fastapi_azure_pool.pool.forks import leave_to_parent_when_forked
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -197,6 +198,7 @@ class ManagedClient(Generic[ConnT]):
             )
             if not closing.done():  # A loop with eager tasks may have finished it already.
                 self._closing = closing
+                leave_to_parent_when_forked(self)
         else:
             await self.pool.close(drain_seconds)
         await asyncio.shield(closing)
@@ -242,6 +244,11 @@ class ManagedClient(Generic[ConnT]):
         """Use the application's credential no longer; ``open_pools`` calls this when it has closed the client."""
         if self._authentication is not None:
             self._authentication.give_back()
+
+    def leave_to_parent(self) -> object:
+        """Wait no longer for the parent's close; see `Inherited`. The pool and what its connections share see to themselves."""
+        left, self._closing = self._closing, None
+        return left
 
     def _closing_here(self) -> asyncio.Task[None] | None:
         """Give the task that is closing the client, if there is one.

@@ -13,6 +13,7 @@ from azure.core.exceptions import ClientAuthenticationError
 
 from fastapi_azure_pool.clients.held_token import HeldToken
 from fastapi_azure_pool.clients.token_request import ask, check_async
+from fastapi_azure_pool.pool.forks import leave_to_parent_when_forked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -70,6 +71,10 @@ class TokenKeeper:
         self._credential = credential
         self._factory = factory
         self._clock = clock
+        self._is_of_parent = False
+        self._begin()
+
+    def _begin(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._held: dict[_Wish, HeldToken] = {}
         self._requests: dict[tuple[_Wish, str | None], asyncio.Task[_Answer]] = {}
@@ -79,12 +84,25 @@ class TokenKeeper:
         self._changed = asyncio.Event()
         self._closing_count = 0
 
+    def leave_to_parent(self) -> object:
+        """Be as if never used, without a credential that was made here; see `Inherited`.
+
+        One that was given, and has been asked, may hold a connection to its token endpoint, and is asked no more.
+        """
+        left = (self._loop, self._credential, self._requests, self._renewing, self._changed)
+        if self._factory is not None:
+            self._credential = None
+        elif self._request_count:
+            self._is_of_parent = True
+        self._begin()
+        return left
+
     async def get(self, scopes: tuple[str, ...], options: Mapping[str, Any]) -> AccessTokenInfo:
         """Give a token for these scopes and options.
 
         Raises:
             azure.core.exceptions.ClientAuthenticationError: The credential cannot get one, or is being closed.
-            RuntimeError: It is in use on another event loop.
+            RuntimeError: It is in use on another event loop, or was asked before this process was forked.
             TypeError: The credential turns out to be a sync one.
         """
         self._move_to_running_loop()
@@ -144,9 +162,15 @@ class TokenKeeper:
         """Give the credential; make it, if that is to be done here and has not been done yet.
 
         Raises:
+            RuntimeError: It was asked before this process was forked, and is not made here.
             TypeError: It is a sync one.
         """
         self._move_to_running_loop()
+        if self._is_of_parent:
+            raise RuntimeError(
+                "the credential was used before this process was forked, and its connections are the parent's: give"
+                " credential_factory= instead of credential=, so that each process makes its own"
+            )
         if self._credential is None and self._factory is not None:
             made = self._factory()
             check_async(made, "what credential_factory() returned")
@@ -211,6 +235,7 @@ class TokenKeeper:
                 self._credential = None
         self._changed = asyncio.Event()
         self._loop = running
+        leave_to_parent_when_forked(self)
 
     def _request(self, wish: _Wish, claims: str | None = None) -> asyncio.Task[_Answer]:
         """Give the request under way for this, or begin one."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Generic, Self
 
 from fastapi_azure_pool.errors import PoolClosed, WrongLoopError
 from fastapi_azure_pool.pool.connector import AbstractConnector, ConnT
+from fastapi_azure_pool.pool.forks import leave_to_parent_when_forked
 from fastapi_azure_pool.pool.generation import Generation
 from fastapi_azure_pool.pool.lease import Lease
 from fastapi_azure_pool.pool.lifecycle import PoolState
@@ -334,9 +335,20 @@ class ConnectionPool(Generic[ConnT]):
                 loop, self._connector, self._limits, self._counters, self.name
             )
             self._state = PoolState.OPEN
+            leave_to_parent_when_forked(self)
         if self._serving is None:
             raise PoolClosed(self.name, state=self._state.name.lower())
         return self._serving
+
+    def leave_to_parent(self) -> object:
+        """Be NEW again, or CLOSED if it was closing, with none of the parent's connections; see `Inherited`."""
+        generation = self._generation
+        if generation is not None:
+            self._forget(PoolState.CLOSED if generation.is_closing else PoolState.NEW)
+            self._counters = Counters()
+            # What was taken of it may be given back in the child, too, and that must not close anything.
+            generation.abandon()
+        return generation
 
     async def _finish_closing(self, generation: Generation[ConnT], drained: asyncio.Future[None]) -> None:
         try:
