@@ -17,7 +17,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from azure.core import MatchConditions
-from azure.cosmos.exceptions import CosmosAccessConditionFailedError, CosmosResourceNotFoundError
+from azure.cosmos.exceptions import (
+    CosmosAccessConditionFailedError,
+    CosmosResourceExistsError,
+    CosmosResourceNotFoundError,
+)
 from pydantic import ValidationError
 
 from example_app.models import Order, OrderStatus, customer_of
@@ -67,9 +71,19 @@ class AwaitedOrder:
     is_marked: bool
 
 
-def marked(order: Order) -> dict[str, Any]:
-    """Give the item to be stored for a new order."""
-    return order.model_dump(mode="json") | {MARK: time.time()}
+async def store(orders: ContainerProxy, order: Order) -> str:
+    """Store a new order with its mark, and give its etag.
+
+    Raises:
+        AzureError: The database did not do it, or nobody knows.
+    """
+    try:
+        item = await orders.create_item(order.model_dump(mode="json") | {MARK: time.time()})
+    except CosmosResourceExistsError:
+        # Nobody else has its id, so it is this order: the SDK had no answer to the first attempt, and has made another one.
+        item = await orders.read_item(order.id, partition_key=order.customer_id)
+    etag: str = item["_etag"]
+    return etag
 
 
 async def find_overdue(orders: ContainerProxy, *, sweep_seconds: float) -> AsyncGenerator[list[OverdueOrder]]:

@@ -24,7 +24,7 @@ from example_app.dependencies import (
 )
 from example_app.invoices import MEDIA_TYPE
 from example_app.models import NewOrder, Order, OrderChange, OrderPage, customer_of
-from example_app.outbox import marked
+from example_app.outbox import store
 from example_app.paging import MAX_TOKEN_KILOBYTES, unwrap, wrap
 from example_app.problems import COMMON_PROBLEMS, document, no_such_invoice, no_such_order
 from fastapi_azure_pool import POOL_RESPONSES
@@ -50,9 +50,9 @@ async def create_order(new_order: NewOrder, orders: OrdersClient, publisher: Pla
     """Store a new order and give it with its id, its status and its total. Soon it is confirmed, in the background."""
     order = Order.place(new_order)
     async with orders.get_container_client() as container:
-        item = await container.create_item(marked(order))
+        etag = await store(container, order)
     await publisher.try_to_publish(order)
-    response.headers["ETag"] = item["_etag"]
+    response.headers["ETag"] = etag
     response.headers["Location"] = f"/orders/{order.id}"
     return order
 

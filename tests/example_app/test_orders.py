@@ -35,6 +35,19 @@ async def test_placed_order_can_be_read(shop: httpx2.AsyncClient, new_order: dic
     assert (read.status_code, read.json(), read.headers["ETag"]) == (200, placed.json(), placed.headers["ETag"])
 
 
+async def test_order_is_placed_once_when_the_answer_to_its_storing_is_lost(
+    azure: Emulator, remote_shop: httpx2.AsyncClient, new_order: dict[str, Any]
+) -> None:
+    """The SDK stores an order again when it got no answer, and finds it stored: the client gets it, and there is one of it."""
+    fault = azure.faults.drop("after", service="cosmos", method="POST", path="/dbs/shop/colls/orders/docs", times=1)
+    placed = await remote_shop.post("/orders", json=new_order)
+    assert (placed.status_code, fault.strikes) == (201, 1)
+    read = await remote_shop.get(placed.headers["Location"])
+    assert (read.json(), read.headers["ETag"]) == (placed.json(), placed.headers["ETag"])
+    assert (await remote_shop.get("/orders", params={"customer": "ada"})).json()["items"] == [placed.json()]
+    assert (len(azure.received_events("order-events")), len(azure.queue_messages("confirmations"))) == (1, 1)
+
+
 async def test_reading_an_order_is_one_point_read(
     azure: Emulator, remote_shop: httpx2.AsyncClient, new_order: dict[str, Any]
 ) -> None:
