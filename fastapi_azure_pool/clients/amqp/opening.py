@@ -21,9 +21,10 @@ def tune_handlers(opener: Any) -> None:
     """Let the handlers of a producer, sender or receiver open without the SDK's pauses, and leave nothing open when they close.
 
     The SDK asks ``client_ready_async`` again and again and sleeps 50 ms in between: 570 ms on loopback, 500 of them asleep; 6 ms
-    without. The handler's own method asks without sleeping, in the same task, and is replaced only while the handler opens. And the
-    SDK forgets a connection of which it knows an error, and leaves its socket, or the HTTP session of its WebSocket, open. Where
-    the SDK has no such methods, nothing is changed.
+    without. The handler's own method asks without sleeping, in the same task, and is replaced only while the handler opens. The SDK
+    would also go on asking when the service has closed the link for tokens, on which nothing comes any more. And it forgets a
+    connection of which it knows an error, and leaves its socket, or the HTTP session of its WebSocket, open. Where the SDK has no
+    such methods, nothing is changed.
 
     Args:
         opener: An ``EventHubProducer``, a ``ServiceBusSender`` or a ``ServiceBusReceiver``.
@@ -48,12 +49,20 @@ def _hasten(handler: Any) -> None:
         return
 
     async def wait_until_ready() -> bool:
-        while not await is_ready():  # noqa: ASYNC110 - each call reads a frame: there is nothing else to wait for
+        while not await is_ready():
+            if _has_lost_tokens(handler):
+                raise ConnectionError("the service closed the link for tokens")
             await asyncio.sleep(0)
         del handler.client_ready_async
         return True
 
     handler.client_ready_async = wait_until_ready
+
+
+def _has_lost_tokens(handler: Any) -> bool:
+    """Tell whether the link on which a handler's token is put was opened and is not open any more."""
+    state = getattr(getattr(handler, "_cbs_authenticator", None), "state", None)
+    return getattr(state, "name", None) in {"CLOSED", "ERROR"}
 
 
 def _cut_when_closed(handler: Any) -> None:
