@@ -1,13 +1,18 @@
-"""Arguments that a client does not have, told with the one that was probably meant."""
+"""What an error says of arguments: the one that was probably meant for one that a client does not have, and no secret."""
 
 from __future__ import annotations
 
 import inspect
+import re
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+# Keys of Azure are longer; connection strings, signatures and signed URLs have fields.
+_LONGEST_SHOWN = 40
+_FIELDS = re.compile(r"[=;&?]")
 
 
 def refuse_unknown(kind: type, given: Iterable[str], further: Iterable[str] = ()) -> None:
@@ -31,3 +36,17 @@ def refuse_unknown(kind: type, given: Iterable[str], further: Iterable[str] = ()
     near = get_close_matches(unknown[0], known, n=1)
     advice = f"write {near[0]}=" if near else f"it has {', '.join(known)}"
     raise TypeError(f"{kind.__name__} has no argument {unknown[0]!r}: {advice}")
+
+
+def shown(value: object) -> str:
+    """Give a wrong argument as an error may repeat it: not where it could be a key, a signature or a connection string.
+
+    They are given in the place of a name or a host by mistake, and errors are logged.
+    """
+    if value is None or isinstance(value, (bool, int, float)):
+        return repr(value)
+    if not isinstance(value, str):
+        return f"a {type(value).__name__}"
+    if len(value) > _LONGEST_SHOWN or _FIELDS.search(value):
+        return f"a text of {len(value)} characters"
+    return repr(value)

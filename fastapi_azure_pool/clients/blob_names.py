@@ -6,6 +6,8 @@ import re
 from pathlib import PureWindowsPath
 from urllib.parse import quote
 
+from fastapi_azure_pool.clients.arguments import shown
+
 MAX_BLOB_NAME_CHARACTERS = 1024
 """https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata"""
 
@@ -24,7 +26,7 @@ def checked_container_name(name: object) -> str:
     if not 3 <= len(text) <= 63 or not _CONTAINER.fullmatch(text):
         raise ValueError(
             "container_name must be a container's name, of 3 to 63 small letters, digits and single hyphens between them, not"
-            f" {name!r}"
+            f" {shown(name)}"
         )
     return text
 

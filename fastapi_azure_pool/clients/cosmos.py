@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from azure.core import MatchConditions
 
+from fastapi_azure_pool.clients.arguments import shown
 from fastapi_azure_pool.clients.authentication import checked_account_key, require_one
 from fastapi_azure_pool.clients.credentials import SharedCredential, client_credential
 from fastapi_azure_pool.clients.extras import extra
@@ -288,7 +289,9 @@ def _checked_endpoint(endpoint: object) -> str:
             raise ValueError("endpoint holds a connection string: pass it as connection_string=")
         with suppress(ValueError):
             url = urlsplit(endpoint)
-            if url.scheme in {"http", "https"} and url.hostname and url.port != 0:
+            is_url = url.scheme in {"http", "https"} and url.hostname and url.port != 0
+            # A signature or a password in it would show wherever the endpoint does.
+            if is_url and url.username is None and not url.query and not url.fragment:
                 return endpoint
     raise ValueError(f"endpoint must be the account's URL, such as {example}")
 
@@ -301,5 +304,7 @@ def _scope(endpoint: str) -> str:
 
 def _checked_name(what: str, name: object) -> str:
     if not name or not isinstance(name, str):
-        raise ValueError(f"{what} must be the name of one in the account, not {name!r}")
+        raise ValueError(f"{what} must be the name of one in the account, not {shown(name)}")
+    if "AccountKey=" in name:
+        raise ValueError(f"{what} holds a connection string: pass it as connection_string=")
     return name

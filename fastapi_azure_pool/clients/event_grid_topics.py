@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 from urllib.parse import urlsplit
 
+from fastapi_azure_pool.clients.arguments import shown
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -49,7 +51,7 @@ class EventGridTopicConfig:
         if self.schema not in get_args(EventGridSchema):
             raise ValueError(
                 f"the schema of topic {self.name!r} must be one of {', '.join(get_args(EventGridSchema))},"
-                f" not {self.schema!r}"
+                f" not {shown(self.schema)}"
             )
         if self.source is not None and not self.source:
             raise ValueError(
@@ -128,7 +130,7 @@ def checked_config(config: object) -> EventGridConfig:
 
 def _check_name(name: object) -> None:
     if not isinstance(name, str) or not name:
-        raise ValueError(f"name must be what the application calls the topic, not {name!r}")
+        raise ValueError(f"name must be what the application calls the topic, not {shown(name)}")
 
 
 def _is_endpoint(url: object) -> bool:

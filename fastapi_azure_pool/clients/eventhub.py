@@ -8,6 +8,7 @@ from fastapi_azure_pool.clients.amqp.access import AmqpAccess, check_authenticat
 from fastapi_azure_pool.clients.amqp.connector import MAX_SIZE, SEND_TIMEOUT_SECONDS, WINDOW, AmqpConnector
 from fastapi_azure_pool.clients.amqp.opening import open_or_cut, tune_handlers
 from fastapi_azure_pool.clients.amqp.plain_channel import PlainChannel
+from fastapi_azure_pool.clients.arguments import shown
 from fastapi_azure_pool.clients.event_packing import EventPacking, event_encoder
 from fastapi_azure_pool.clients.event_sending import SendsEvents, make_event, make_key
 from fastapi_azure_pool.clients.extras import extra
@@ -188,7 +189,8 @@ class EventhubConnector(AmqpConnector[PooledEventhub]):
         if transport_type is not None:
             if not isinstance(transport_type, TransportType):
                 raise ValueError(
-                    f"eventhub_transport_type must be an azure.eventhub.TransportType or None, not {transport_type!r}"
+                    "eventhub_transport_type must be an azure.eventhub.TransportType or None, not"
+                    f" {shown(transport_type)}"
                 )
             options["transport_type"] = transport_type
         # The SDK's own retries would outlast the opening's time, and hide the error that they met (a wrong key, say). Its

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import re
 import ssl
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit
 
 from azure.core.credentials import AzureNamedKeyCredential, AzureSasCredential
 
+from fastapi_azure_pool.clients.arguments import shown
 from fastapi_azure_pool.clients.authentication import require_one
 from fastapi_azure_pool.clients.credentials import SharedCredential, client_credential
 
@@ -23,11 +25,28 @@ if TYPE_CHECKING:
 
 _EMULATOR_FLAG = "UseDevelopmentEmulator"
 
+_FIELDS = {
+    name.lower(): name
+    for name in (
+        "Endpoint",
+        "SharedAccessKeyName",
+        "SharedAccessKey",
+        "SharedAccessSignature",
+        "EntityPath",
+        _EMULATOR_FLAG,
+    )
+}
+"""What a connection string may hold, by the names in small letters."""
+
 # AMQP's over TLS, and that of the URL which the portal shows: a namespace of Azure has both, and the SDK knows which to take.
 _AZURE_PORTS = frozenset({443, 5671})
 
 # With these the SDK goes where they say.
 _LEADING = frozenset({"custom_endpoint_address", "http_proxy"})
+
+# Also of a name in letters of other alphabets; what else may stand in a URL's host is no host's, but perhaps a key.
+_HOST_NAME = re.compile(r"[\w.-]+")
+
 _EXAMPLE = "Endpoint=sb://<namespace>.servicebus.windows.net/;SharedAccessKeyName=<name>;SharedAccessKey=<key>;EntityPath=<entity>"
 
 
@@ -48,7 +67,7 @@ class AmqpAccess:
         namespace: The host, perhaps with a port.
         entity: The entity's name.
         credential: What the SDK gets; None with a connection string.
-        connection_string: The connection string, or None.
+        connection_string: What the SDK gets instead of it, or None.
         uses_tls: False for a local emulator only.
 
     Raises:
@@ -71,7 +90,7 @@ class AmqpAccess:
         namespace_argument: str,
     ) -> None:
         check_authentication(credential_factory, credential, connection_string, may_borrow=True)
-        self.connection_string = connection_string
+        self.connection_string: str | None = None
         self.credential: SharedCredential | KeyCredential | None = None
         self.uses_tls = True
         if connection_string is not None:
@@ -79,21 +98,24 @@ class AmqpAccess:
             host = _host(fields["Endpoint"], "the connection string's Endpoint")
             if namespace and _host(namespace, namespace_argument) != host:
                 raise ValueError(
-                    f"{namespace_argument}={namespace!r} and connection_string= name different namespaces: leave one out"
+                    f"{namespace_argument}={shown(namespace)} and connection_string= name different namespaces: leave one out"
                 )
             named = fields.get("EntityPath")
             if entity and named and entity != named:
                 raise ValueError(
-                    f"{entity_argument}={entity!r} and the connection string's EntityPath={named!r} differ: leave one out"
+                    f"{entity_argument}={shown(entity)} and the connection string's EntityPath={shown(named)} differ: leave one out"
                 )
             entity = entity or named
             self.namespace = host
+            self.connection_string = _written(fields, host)
             self.uses_tls = not _names_emulator(fields, host)
         else:
             self.namespace = _host(namespace, namespace_argument)
             self.credential = _checked_credential(credential_factory, credential, scope)
         if not entity or not isinstance(entity, str):
-            raise ValueError(f"{entity_argument} must be the name of one in the namespace, not {entity!r}")
+            raise ValueError(f"{entity_argument} must be the name of one in the namespace, not {shown(entity)}")
+        if "SharedAccessKey" in entity or "SharedAccessSignature" in entity:
+            raise ValueError(f"{entity_argument} holds a connection string: pass it as connection_string=")
         self.entity = entity
 
     @property
@@ -199,37 +221,46 @@ def _host(text: object, what: str) -> str:
         port = url.port
     except ValueError:
         raise ValueError(expected) from None
-    if not url.hostname or url.username or url.scheme not in {"", "sb", "amqps", "https"}:
+    is_address = url.hostname is not None and ":" in url.hostname
+    if (
+        not url.hostname
+        or url.username is not None
+        or url.scheme not in {"", "sb", "amqps", "https"}
+        or not (is_address or _HOST_NAME.fullmatch(url.hostname))
+    ):
         raise ValueError(expected)
-    host = f"[{url.hostname}]" if ":" in url.hostname else url.hostname
+    host = f"[{url.hostname}]" if is_address else url.hostname
     return host if port is None else f"{host}:{port}"
 
 
 def _parse_connection_string(text: object) -> dict[str, str]:
-    fields: dict[str, str] = {}
-    for part in text.strip().rstrip(";").split(";") if isinstance(text, str) else ():
-        name, separator, value = part.partition("=")
-        if not separator:
-            raise ValueError(f"connection_string must read {_EXAMPLE}")
-        fields[name.strip()] = value.strip()
-    known = (
-        "Endpoint",
-        "SharedAccessKeyName",
-        "SharedAccessKey",
-        "SharedAccessSignature",
-        "EntityPath",
-        _EMULATOR_FLAG,
+    """Give the fields of a connection string that are known, and have a value."""
+    malformed = (
+        f"connection_string must read {_EXAMPLE}, or have SharedAccessSignature=<signature> in place of key and name"
     )
-    for name in fields:
-        right = next((right for right in known if right.lower() == name.lower() and right != name), None)
-        if right is not None:
+    fields: dict[str, str] = {}
+    for part in text.strip(" ;").split(";") if isinstance(text, str) else ():
+        name, separator, value = (word.strip() for word in part.partition("="))
+        right = _FIELDS.get(name.lower())
+        if not separator:
+            raise ValueError(malformed)
+        if right is None or not value:
+            continue
+        if name != right:
             raise ValueError(f"the connection string's {name} must be written {right}")
-    has_key = fields.get("SharedAccessKeyName") and fields.get("SharedAccessKey")
-    if not fields.get("Endpoint") or bool(has_key) == bool(fields.get("SharedAccessSignature")):
-        raise ValueError(
-            f"connection_string must read {_EXAMPLE}, or have SharedAccessSignature=<signature> in place of the key and its name"
-        )
+        if name in fields:
+            raise ValueError(f"the connection string has {name} twice: leave one out")
+        fields[name] = value
+    by_key = ("SharedAccessKeyName" in fields, "SharedAccessKey" in fields)
+    by_signature = "SharedAccessSignature" in fields
+    if "Endpoint" not in fields or by_key != (not by_signature, not by_signature):
+        raise ValueError(malformed)
     return fields
+
+
+def _written(fields: dict[str, str], host: str) -> str:
+    """Write a connection string anew of what was read: the SDKs read more of one, such as another host, than was checked here."""
+    return ";".join(f"{name}={value}" for name, value in {**fields, "Endpoint": f"sb://{host}/"}.items())
 
 
 def _names_emulator(fields: dict[str, str], host: str) -> bool:
@@ -242,7 +273,7 @@ def _names_emulator(fields: dict[str, str], host: str) -> bool:
         return False
     if flag != "true":
         raise ValueError(
-            f"the connection string's {_EMULATOR_FLAG} must be written true, in small letters, not {flag!r}"
+            f"the connection string's {_EMULATOR_FLAG} must be written true, in small letters, not {shown(flag)}"
         )
     name = urlsplit(f"//{host}").hostname or ""
     if name == "localhost" or _is_loopback(name):

@@ -139,7 +139,7 @@ PROMISES = (
         "What a client was given is not readable from it, secrets least of all.",
         (
             "peers/test_promises.py::test_what_has_no_counterpart_is_not_there",
-            "test_secrets.py::test_reprs_show_no_secret",
+            "secrets/test_services.py::test_nothing_shows_while_all_goes_well",
         ),
     ),
 )
