@@ -59,7 +59,7 @@ class PoolWorld(World):
         self.times_closed = 0
         self.jumped_seconds = 0.0
         self._line = LineWatch()
-        self._existing = 0
+        self._lasting = 0
         self._asked_in_step = 0
         self._actors: list[asyncio.Task[None]] = []
         self._cancelled: set[asyncio.Task[None]] = set()
@@ -259,12 +259,15 @@ class PoolWorld(World):
         assert len(lost) <= closing, f"{lost} are lost"
 
     def _check_growth(self, generation: Generation[Transport] | None) -> None:
-        """Rule 9: more than ``max_size`` and a replacement are opened only while somebody waits."""
-        existing = 0 if generation is None else len(generation.ledger) + len(generation.tasks.opening)
-        if generation is not None and existing > max(self._existing, generation.limits.max_size + 1):
-            somebody_waits = generation.waiters or not self._line.was_empty or self._asked_in_step == self.loop.step
-            assert somebody_waits, "grows beyond max_size, and nobody waits"
-        self._existing = existing
+        """Rule 9: there get to be more than ``max_size``, replacements apart, only while somebody waits."""
+        lasting = 0
+        if generation is not None:
+            replacements = 1 if generation.retirement.due and generation.tasks.opening else 0
+            lasting = len(generation.ledger) + len(generation.tasks.opening) - replacements
+            if lasting > max(self._lasting, generation.limits.max_size):
+                somebody_waits = generation.waiters or not self._line.was_empty or self._asked_in_step == self.loop.step
+                assert somebody_waits, "grows beyond max_size, and nobody waits"
+        self._lasting = lasting
 
     def check_blocked(self) -> None:
         """Check that what had to be done at this time has been done."""

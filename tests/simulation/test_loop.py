@@ -161,9 +161,8 @@ def test_each_step_is_followed_by_its_check() -> None:
         await asyncio.sleep(5)
 
     loop.run_until_complete(sleep())
-    loop.finish_step()
     loop.close()
-    # The task begins; its timer; it goes on; the end of it.
+    # The task begins; its timer; it goes on; the loop sees its end.
     assert seen == [(1, 1000.0), "blocked", (2, 1005.0), (3, 1005.0), (4, 1005.0)]
 
 

@@ -73,7 +73,6 @@ class World(ABC):
         try:
             with _random_numbers_of(self.seed), self.trace.of(loop):
                 loop.run_until_complete(self._live())
-                loop.finish_step()
                 self.check_end()
                 assert loop.leftovers() == [], loop.leftovers()
         finally:

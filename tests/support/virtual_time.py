@@ -39,10 +39,6 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         """Seconds on the virtual clock."""
         return self.now
 
-    def begin_turn(self) -> None:
-        """Count a turn, whose callbacks have not been called yet."""
-        self.turn += 1
-
     def advance(self, seconds: float) -> None:
         """Move the clock, when nothing can go on without time passing."""
         self.now += seconds
@@ -64,7 +60,7 @@ class _JumpingSelector(selectors.SelectSelector):
         """Give what is readable now; else wake who waits for the loop to be blocked; else move the clock."""
         loop = self._loop
         events = super().select(0)
-        loop.begin_turn()
+        loop.turn += 1
         if (interrupt := loop.interruptions.pop(loop.turn, None)) is not None:
             interrupt()
             return events
