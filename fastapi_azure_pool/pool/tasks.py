@@ -127,6 +127,7 @@ class PoolTasks(Generic[ConnT]):
             async with asyncio.timeout(self._owner.limits.create_timeout):
                 connection.transport = await self._owner.connector.create()
                 has_transport = True
+                _cancel_again()
                 if not await self._owner.connector.ready(connection.transport):
                     raise ConnectionError("the connector's ready() says that the new connection does not work")
                 # At its first checkout this would come too late: the next would be opened without a pause, and so on.
@@ -158,3 +159,10 @@ class PoolTasks(Generic[ConnT]):
                 if connection.state is not ConnectionState.CLOSED:
                     connection.become(ConnectionState.CLOSED)
                 self._owner.note_closed(connection)
+
+
+def _cancel_again() -> None:
+    """Raise the cancellation that a create() has swallowed: no time-out, and no close(), would reach what follows."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING
 
 import pytest
 
+from fastapi_azure_pool.errors import ConnectionFailed, PoolClosed
 from fastapi_azure_pool.pool import ConnectionPool, PoolState
 from tests.support import invariants
 from tests.support.clients import Client, admit
@@ -164,6 +166,39 @@ async def test_cancelled_in_the_moment_of_the_answer(
     assert (opening.cancelled(), waiter.entering.cancelled()) == (True, True)
     assert pool._generation._fillers == []  # type: ignore[union-attr]
     assert (pool.stats().waiting, pool.stats().clients) == (0, 0)
+
+
+class Stubborn(ScriptedConnector):
+    """Its create() takes two seconds although it is cancelled; its ready() never ends."""
+
+    async def create(self) -> Transport:
+        """Swallow a cancellation."""
+        ends_at = asyncio.get_running_loop().time() + 2
+        while (seconds := ends_at - asyncio.get_running_loop().time()) > 0:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(seconds)
+        return await super().create()
+
+
+@pytest.mark.parametrize("is_closed", [True, False], ids=["closed", "timed out"])
+async def test_a_create_that_swallows_its_cancellation_is_not_followed_by_ready(
+    make_pool: MakePool, *, is_closed: bool
+) -> None:
+    """Its connection is closed: nobody would cancel a ready() that hangs, neither create_timeout nor close()."""
+    connector = Stubborn()
+    connector.ready_seconds = None
+    pool = make_pool(connector, create_timeout=1)
+    (waiter,) = await admit(pool)
+    if is_closed:
+        await pool.close()
+        assert isinstance(waiter.error, PoolClosed)
+    else:
+        with pytest.raises(ConnectionFailed) as failed:
+            await waiter.entering
+        assert isinstance(failed.value.__cause__, TimeoutError)
+        await wait_until_blocked()
+    assert [transport.times_closed for transport in connector.created] == [1]
+    assert pool.stats().opening == 0
 
 
 async def test_a_time_limit_around_a_checkout_is_seen_by_who_set_it(make_pool: MakePool) -> None:

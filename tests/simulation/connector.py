@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from .trace import Trace
 
 
+FOR_EVER = 1e6
+"""Sixteenths of somebody's patience, in seconds."""
+
+
 class Broken(Exception):
     """An error that means that its connection is broken."""
 
@@ -118,10 +122,10 @@ class SimulatedConnector(AbstractConnector[Transport]):
         """Take some time; perhaps more than somebody's patience, perhaps in spite of being cancelled."""
         loop = asyncio.get_running_loop()
         # Created and proven in time, whatever is drawn, unless it hangs.
-        seconds = patience * 1.5 if self.may(hang) else self._lot.choice(DURATIONS) * patience / 16
+        sixteenths = self._lot.choice((24.0, FOR_EVER)) if self.may(hang) else self._lot.choice(DURATIONS)
         is_stubborn = self.may(self.faults.stubbornness)
-        ends_at = loop.time() + seconds
-        if seconds or self._lot.random() < 0.5:
+        ends_at = loop.time() + sixteenths * patience / 16
+        if sixteenths or self._lot.random() < 0.5:
             while True:
                 try:
                     await asyncio.sleep(max(0.0, ends_at - loop.time()))

@@ -23,6 +23,8 @@ class LineWatch:
     def look(self, line: Iterable[asyncio.Future[Any]]) -> None:
         """Look at the line after a step: nobody may have been served before who came first, and nobody have changed places."""
         now = tuple(line)
+        if now == self._before == ():
+            return
         somebody_waits = False
         for place in self._before:
             if not place.done():

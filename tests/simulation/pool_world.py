@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from fastapi_azure_pool.errors import ConnectionFailed, ConnectionsExhausted, PoolClosed, PoolError
@@ -110,9 +109,10 @@ class PoolWorld(World):
 
     async def _serve_again(self) -> None:
         """A pool whose service works heals unasked, can be opened whatever its state, and serves."""
-        if self.pool.stats().is_failing:
-            self.trace.note("waits for the pool to heal")
-            await asyncio.sleep(LAST_DELAY_SECONDS + self.scenario.sizes["create_timeout"])
+        stats = self.pool.stats()
+        if stats.opening or stats.is_failing:
+            self.trace.note("waits for the last attempt of the storm, and for the next")
+            await asyncio.sleep(LAST_DELAY_SECONDS + 2 * self.scenario.sizes["create_timeout"])
             assert not self.pool.stats().is_failing, "it does not heal"
         self.trace.note("opens the pool")
         await self.pool.open(BOUND_SECONDS)
@@ -222,7 +222,7 @@ class PoolWorld(World):
         if self.trace.is_kept:
             self.trace.note_state(repr(self.pool))
         self._check_state(generation)
-        self._check_places(generation)
+        self._check_places(self.pool.connections)
         self._check_transports(generation)
         self._check_growth(generation)
         self._line.look(() if generation is None else generation.waiters.line or ())
@@ -231,32 +231,39 @@ class PoolWorld(World):
 
     def _check_state(self, generation: Generation[Transport] | None) -> None:
         """The pool's state agrees with what it holds."""
-        state = self.pool.state
-        assert (generation is not None) == (state in {PoolState.OPEN, PoolState.CLOSING})
-        assert self.pool._serving is (generation if state is PoolState.OPEN else None)
-        assert (self.pool._closing is not None) == (state is PoolState.CLOSING)
+        pool, state = self.pool, self.pool.state
+        assert (generation is not None) == (state is PoolState.OPEN or state is PoolState.CLOSING)
+        assert pool._serving is (generation if state is PoolState.OPEN else None)
+        assert (pool._closing is not None) == (state is PoolState.CLOSING)
         if generation is not None and state is PoolState.CLOSING:
             assert all(place.done() for place in generation.waiters.line or ()), "waits for a pool that is closing"
 
-    def _check_places(self, generation: Generation[Transport] | None) -> None:
+    def _check_places(self, connections: tuple[SharedTransportConnection[Transport], ...]) -> None:
         """Each place is held by exactly one caller, on the connection that counts it."""
-        held = Counter(visit.connection for visit in self.visits)
-        connections = self.pool.connections
-        for connection in connections:
-            assert connection.current_client_count == held[connection], (connection, held[connection])
-        invariants.check(self.pool, leases=sum(held[connection] for connection in connections))
+        held = dict.fromkeys(connections, 0)
+        for visit in self.visits:
+            connection = visit.connection
+            if connection in held:
+                held[connection] += 1
+        for connection, clients in held.items():
+            assert connection.current_client_count == clients, f"{connection!r} has {clients}"
+        invariants.check(self.pool, leases=sum(held.values()))
 
     def _check_transports(self, generation: Generation[Transport] | None) -> None:
         """What create() has returned is closed, or in the pool, or about to be closed by a task of the pool."""
-        lost = set(self.connector.open)
+        lost = self.connector.open.copy()
         closing = 0
         if generation is not None:
             for connection in generation.ledger:
-                assert connection.transport in lost, "a connection is ready and closed"
-            lost -= {connection.transport for connection in generation.connections}
-            lost -= {getattr(connection, "transport", None) for connection in generation.tasks.opening}
-            closing = sum(": close " in task.get_name() for task in generation.tasks._tasks) if lost else 0
-        assert len(lost) <= closing, f"{lost} are lost"
+                assert lost.pop(connection.transport, self) is None, "a connection is ready and closed"
+            for connection in generation.draining:
+                lost.pop(connection.transport, None)
+            if lost:
+                for connection in generation.tasks.opening:
+                    if hasattr(connection, "transport"):
+                        lost.pop(connection.transport, None)
+                closing = sum(": close " in task.get_name() for task in generation.tasks._tasks)
+        assert len(lost) <= closing, f"{list(lost)} are lost"
 
     def _check_growth(self, generation: Generation[Transport] | None) -> None:
         """Rule 9: there get to be more than ``max_size``, replacements apart, only while somebody waits."""
