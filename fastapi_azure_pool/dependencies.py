@@ -17,11 +17,15 @@ from starlette.websockets import WebSocketState
 
 from fastapi_azure_pool.clients.managed import AnyManagedClient  # noqa: TC001 - see above
 from fastapi_azure_pool.errors import ConnectionFailed, ConnectionsExhausted, PoolClosed, PoolError
+from fastapi_azure_pool.pool.leaks import WatchedLease
 from fastapi_azure_pool.registry import find_pools
 
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
     from fastapi import FastAPI
     from starlette.responses import Response
+    from starlette.types import Scope
 
 PROBLEM_JSON: Final = "application/problem+json"
 TRY_AGAIN_LATER: Final = 1013
@@ -123,7 +127,7 @@ class Pooled:
         client = find_pools(connection)[self.name]
         async with AsyncExitStack() as stack:
             try:
-                pooled_connection = await stack.enter_async_context(client.get(self.timeout))
+                pooled_connection = await stack.enter_async_context(_lease(client, self.timeout, connection))
             except UNAVAILABLE as error:
                 raise _unavailable(error, connection) from error
             yield pooled_connection
@@ -196,6 +200,25 @@ async def _answer(connection: Request | WebSocket, error: PoolUnavailable | Pool
         await connection.close(TRY_AGAIN_LATER, unavailable.close_reason)
         return None
     return unavailable.response()
+
+
+def _lease(
+    client: AnyManagedClient, timeout: float | None, connection: HTTPConnection
+) -> AbstractAsyncContextManager[Any]:
+    lease = client.get(timeout)
+    if isinstance(lease, WatchedLease):
+        lease.place = _route_of(connection.scope)
+    return lease
+
+
+def _route_of(scope: Scope) -> str:
+    """Give a request's method and its route's template, which has the names of path parameters and not their values."""
+    route = scope.get("route")
+    # Newer versions of FastAPI do not tell a route the prefix under which its router was included; what was included knows it.
+    included = scope.get("fastapi", {}).get("effective_route_context")
+    if included is not None and getattr(included, "original_route", None) is route:
+        route = included
+    return f"{scope.get('method', 'WebSocket')} {getattr(route, 'path', '(a route without a path)')}"
 
 
 def _unavailable(error: PoolError, connection: HTTPConnection) -> PoolUnavailable | WebSocketException:

@@ -35,6 +35,7 @@ class Sizes(TypedDict, total=False):
         pool_connection_create_timeout: Seconds that opening one connection may take; by default 10.
         pool_get_timeout: Seconds that a caller waits for a place, at least 0, or None for ever; by default 10.
         close_timeout: Seconds that closing one connection may take; by default 5.
+        leak_warning_seconds: Seconds after which a place that is still held is warned of in the log, or None, the default.
     """
 
     client_limit: int
@@ -49,6 +50,7 @@ class Sizes(TypedDict, total=False):
     pool_connection_create_timeout: float
     pool_get_timeout: float | None
     close_timeout: float
+    leak_warning_seconds: float | None
 
 
 def check_sizes(kind: type, sizes: Sizes) -> None:
@@ -127,6 +129,7 @@ class ManagedClient(Generic[ConnT]):
         pool_connection_create_timeout: float = 10.0,
         pool_get_timeout: float | None = 10.0,
         close_timeout: float = 5.0,
+        leak_warning_seconds: float | None = None,
     ) -> None:
         self.service = service
         self.pool_get_timeout = _checked_timeout(pool_get_timeout)
@@ -143,6 +146,7 @@ class ManagedClient(Generic[ConnT]):
             max_waiting=max_waiting,
             create_timeout=pool_connection_create_timeout,
             close_timeout=close_timeout,
+            leak_warning_seconds=leak_warning_seconds,
         )
         rounds = -(-min_size // (max_concurrent_creates or max(max_size // 3, 1)))
         # One second more than the attempts may take, so that the last one's own error comes first.

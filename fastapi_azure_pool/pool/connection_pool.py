@@ -12,6 +12,7 @@ from fastapi_azure_pool.errors import PoolClosed, WrongLoopError
 from fastapi_azure_pool.pool.connector import AbstractConnector, ConnT
 from fastapi_azure_pool.pool.forks import leave_to_parent_when_forked
 from fastapi_azure_pool.pool.generation import Generation
+from fastapi_azure_pool.pool.leaks import WatchedLease
 from fastapi_azure_pool.pool.lease import Lease
 from fastapi_azure_pool.pool.lifecycle import PoolState
 from fastapi_azure_pool.pool.limits import PoolLimits, check_count, check_drain
@@ -46,6 +47,8 @@ class ConnectionPool(Generic[ConnT]):
         max_waiting: Callers in line at most, at least 0; None means any number.
         create_timeout: Seconds that opening one connection may take, ``create()`` and ``ready()`` together, above 0.
         close_timeout: Seconds that closing one connection may take, above 0.
+        leak_warning_seconds: Seconds after which a place that is still held is warned of, above 0: one line in the log, which
+            tells where it was asked for. None, the default, warns of none, and costs nothing.
         name: What messages and logs call the pool.
 
     Raises:
@@ -58,6 +61,7 @@ class ConnectionPool(Generic[ConnT]):
         "_connector",
         "_counters",
         "_generation",
+        "_lease",
         "_limits",
         "_serving",
         "_state",
@@ -79,6 +83,7 @@ class ConnectionPool(Generic[ConnT]):
         max_waiting: int | None = None,
         create_timeout: float = 10.0,
         close_timeout: float = 5.0,
+        leak_warning_seconds: float | None = None,
         name: str | None = None,
     ) -> None:
         # What others are derived from, first.
@@ -99,7 +104,10 @@ class ConnectionPool(Generic[ConnT]):
             create_timeout=create_timeout,
             close_timeout=close_timeout,
             probe_seconds=connector.probe_seconds,
+            leak_warning_seconds=leak_warning_seconds,
         )
+        # Chosen once, so that who wants no warnings does not pay for them at every checkout.
+        self._lease: type[Lease[ConnT]] = Lease if leak_warning_seconds is None else WatchedLease
         self.name = name
         self._connector = connector
         self._counters = Counters()
@@ -132,7 +140,7 @@ class ConnectionPool(Generic[ConnT]):
             WrongLoopError: The pool is open on another event loop.
             ValueError: ``timeout`` is not a number.
         """
-        return Lease(self, timeout)
+        return self._lease(self, timeout)
 
     async def open(self, timeout: float | None = 60.0) -> None:
         """Open the pool on the running event loop and wait until ``min_size`` connections are ready.

@@ -15,6 +15,7 @@ from fastapi_azure_pool.pool.alarm import Alarm
 from fastapi_azure_pool.pool.backoff import Backoff
 from fastapi_azure_pool.pool.connection import ConnectionState, SharedTransportConnection
 from fastapi_azure_pool.pool.connector import AbstractConnector, ConnT
+from fastapi_azure_pool.pool.leaks import LeakWatch
 from fastapi_azure_pool.pool.ledger import Ledger
 from fastapi_azure_pool.pool.retirement import Retirement
 from fastapi_azure_pool.pool.tasks import PoolTasks
@@ -42,6 +43,7 @@ class Generation(Generic[ConnT]):
         thread: The identity of the thread that the loop runs in.
         needs_care: Whether a place is taken with `take`; where the connector cannot tell whether a connection is closed, and growth
             is off, the ledger's own will do.
+        leaks: The leases that are held, where the pool warns of leaks; else not set.
 
     Args:
         loop: The event loop that it lives on.
@@ -66,6 +68,7 @@ class Generation(Generic[ConnT]):
         "draining",
         "is_closing",
         "last_error",
+        "leaks",
         "ledger",
         "limits",
         "loop",
@@ -97,9 +100,11 @@ class Generation(Generic[ConnT]):
         self._growth_threshold = limits.growth_threshold
         self.needs_care = self._asks_whether_closed or limits.growth_threshold <= limits.client_limit
         self._alarm = Alarm(loop, self)
+        if limits.leak_warning_seconds is not None:
+            self.leaks: LeakWatch[ConnT] = LeakWatch(limits.leak_warning_seconds, self._alarm, self._now, self.label)
         # Made when the pool begins to close; done when it need not wait for clients any more.
         self._drained: asyncio.Future[None] | None = None
-        self._fillers: list[asyncio.Future[None]] = []
+        self._fillers: tuple[asyncio.Future[None], ...] = ()
         self.ledger: Ledger[ConnT] = Ledger(limits.client_limit, self._now)
         self.waiters: Waiters[ConnT] = Waiters()
         self.retirement: Retirement[ConnT] = Retirement(limits, self.ledger)
@@ -217,11 +222,11 @@ class Generation(Generic[ConnT]):
             return
         self._refuse_while_failing()
         filled = self.loop.create_future()
-        self._fillers.append(filled)
+        self._fillers += (filled,)
         try:
             await filled
         finally:
-            self._fillers.remove(filled)
+            self._fillers = tuple(other for other in self._fillers if other is not filled)
 
     def exhausted(self, waited_seconds: float, **advice: str) -> ConnectionsExhausted:
         """Give the error of a caller who waited in vain."""
@@ -328,6 +333,9 @@ class Generation(Generic[ConnT]):
     def tend(self) -> None:
         """Do what has fallen due, and set the alarm for what falls due next."""
         now = self._now()
+        self._warn_of_leaks(now)
+        if self.is_closing:
+            return
         self.backoff.elapse(now)
         # At the cap, retirement waits until something has been closed.
         if self._existing < self.limits.cap:
@@ -341,6 +349,10 @@ class Generation(Generic[ConnT]):
         self._release_due(self._aim())
         self._replenish()
         self._set_alarm(now)
+
+    def _warn_of_leaks(self, now: float) -> None:
+        if self.limits.leak_warning_seconds is not None:
+            self._alarm.wake_by(self.leaks.warn(now))
 
     def _set_alarm(self, now: float) -> None:
         if self.backoff.retry_at is not None:
@@ -470,6 +482,7 @@ class Generation(Generic[ConnT]):
         self.is_closing = True
         drained = self._drained = self.loop.create_future()
         self._alarm.stop()
+        self._warn_of_leaks(self._now())  # Those who have a place may go on, and are watched for as long as they do.
         self._send_everyone_away(lambda: PoolClosed(self._name, state="closing"))
         self.tasks.cancel_opening()
         for connection in tuple(self.ledger):
@@ -488,6 +501,7 @@ class Generation(Generic[ConnT]):
         try:
             await drained
         finally:
+            self._alarm.stop()
             # On an event loop that was closed over it, nothing can be closed.
             if not self.loop.is_closed():
                 for connection in tuple(self.draining):

@@ -26,6 +26,7 @@ class PoolLimits:
     create_timeout: float
     close_timeout: float
     probe_seconds: float | None
+    leak_warning_seconds: float | None
 
     def __post_init__(self) -> None:
         _check_seconds("max_idle_seconds", self.max_idle_seconds, or_none="keep idle connections")
@@ -39,6 +40,7 @@ class PoolLimits:
         _check_seconds("create_timeout", self.create_timeout)
         _check_seconds("close_timeout", self.close_timeout)
         _check_seconds("probe_seconds", self.probe_seconds, or_none="ask at checkout only")
+        _check_seconds("leak_warning_seconds", self.leak_warning_seconds, or_none="warn of no lease")
 
     @property
     def growth_threshold(self) -> int:

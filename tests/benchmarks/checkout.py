@@ -49,6 +49,9 @@ async def run(*, is_quick: bool) -> Outcome:
                 ConnectionPool(OwnConnector(), max_size=size, min_size=size, max_concurrent_creates=size)
             )
         telling = await stack.enter_async_context(ConnectionPool(TellingConnector(), max_size=10, min_size=10))
+        watching = await stack.enter_async_context(
+            ConnectionPool(OwnConnector(), max_size=10, min_size=10, leak_warning_seconds=60)
+        )
         toolboxes = {size: ToolboxPool(PeerToolboxConnector(), max_size=size) for size in SIZES}
         for toolbox in toolboxes.values():
             stack.push_async_callback(toolbox.closeall)
@@ -58,6 +61,7 @@ async def run(*, is_quick: bool) -> Outcome:
             "acquire": partial(_time_acquire, semaphore),
             **{f"own {size}": partial(_time, pool.get, TIMES) for size, pool in pools.items()},
             "telling": partial(_time, telling.get, TIMES),
+            "watching": partial(_time, watching.get, TIMES),
             "plain": partial(_time, plain.get_connection, TIMES // 4),
             **{
                 f"toolbox {size}": partial(_time, toolbox.get, 1 if size == 1000 else 5)
@@ -93,6 +97,12 @@ async def run(*, is_quick: bool) -> Outcome:
                 ratios(seconds["toolbox 10"], seconds["own 10"]),
                 at_least=500,
                 form="{:,.0f} x",
+            ),
+            Figure(
+                "what leak_warning_seconds adds to a checkout of a pool of 10",
+                Spread.of([(on - off) * 1e6 for on, off in zip(seconds["watching"], seconds["own 10"], strict=True)]),
+                at_most=5.0,
+                form="{:.2f} µs",
             ),
         ),
         tables=(_table(seconds),),
@@ -139,6 +149,7 @@ def _table(seconds: dict[str, list[float]]) -> Table:
         "acquire": "`await semaphore.acquire()`, `semaphore.release()`",
         **{f"own {size}": f"fastapi-azure-pool, pool of {size:,}" for size in SIZES},
         "telling": "fastapi-azure-pool, pool of 10, asking each connection whether it is closed",
+        "watching": "fastapi-azure-pool, pool of 10, with `leak_warning_seconds`",
         "plain": "asyncio-connection-pool, pool of 10",
         **{f"toolbox {size}": f"aio-azure-clients-toolbox, pool of {size:,}" for size in SIZES},
     }

@@ -58,7 +58,7 @@ async def test_defaults() -> None:
     assert (stats.client_limit, stats.min_size, stats.max_size, stats.burst_limit) == (100, 1, 10, 10)
     assert (limits.max_idle_seconds, limits.max_lifespan_seconds, limits.max_concurrent_creates) == (300, None, 3)
     assert (limits.create_timeout, limits.close_timeout, limits.grow_at, limits.max_waiting) == (10, 5, 100, None)
-    assert (client.pool_get_timeout, client.service) == (10, "scripted")
+    assert (client.pool_get_timeout, client.service, limits.leak_warning_seconds) == (10, "scripted", None)
 
 
 async def test_every_size_reaches_the_pool() -> None:
@@ -76,12 +76,13 @@ async def test_every_size_reaches_the_pool() -> None:
         pool_connection_create_timeout=13,
         pool_get_timeout=14,
         close_timeout=15,
+        leak_warning_seconds=16,
     )
     limits = client.pool._limits
     assert (limits.client_limit, limits.max_size, limits.min_size, limits.burst_limit) == (7, 6, 2, 8)
     assert (limits.max_idle_seconds, limits.max_lifespan_seconds, limits.max_concurrent_creates) == (11, 12, 3)
     assert (limits.create_timeout, limits.close_timeout, limits.grow_at, limits.max_waiting) == (13, 15, 5, 9)
-    assert client.pool_get_timeout == 14
+    assert (client.pool_get_timeout, limits.leak_warning_seconds) == (14, 16)
 
 
 @pytest.mark.parametrize(
@@ -99,6 +100,10 @@ async def test_every_size_reaches_the_pool() -> None:
         ({"max_lifespan_seconds": -1}, "max_lifespan_seconds must be a finite number of seconds above 0, or None"),
         ({"pool_connection_create_timeout": 0}, "create_timeout must be a finite number of seconds above 0, not 0"),
         ({"close_timeout": float("inf")}, "close_timeout must be a finite number of seconds above 0, not inf"),
+        (
+            {"leak_warning_seconds": -1},
+            "leak_warning_seconds must be a finite number of seconds above 0, or None .*, not -1",
+        ),
         (
             {"pool_get_timeout": "10"},
             "pool_get_timeout must be a number of seconds, at least 0, or None to wait for ever, not '10'",

@@ -39,6 +39,18 @@ from tests.support.scripted_connector import ScriptedConnector
         ({"create_timeout": math.nan}, "create_timeout must be a finite number of seconds above 0, not nan"),
         ({"close_timeout": -1}, "close_timeout must be a finite number of seconds above 0, not -1"),
         ({"close_timeout": "5"}, "close_timeout must be a finite number of seconds above 0, not '5'"),
+        (
+            {"leak_warning_seconds": 0},
+            "leak_warning_seconds must be a finite number of seconds above 0, or None to warn of no lease, not 0",
+        ),
+        (
+            {"leak_warning_seconds": "30"},
+            "leak_warning_seconds must be a finite number of seconds above 0, or None to warn of no lease, not '30'",
+        ),
+        (
+            {"leak_warning_seconds": True},
+            "leak_warning_seconds must be a finite number of seconds above 0, or None to warn of no lease, not True",
+        ),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_name_and_its_bound(sizes: dict[str, Any], message: str) -> None:
@@ -71,7 +83,7 @@ def test_the_defaults_are_those_of_the_contract() -> None:
     assert (limits.client_limit, limits.max_size, limits.min_size, limits.burst_limit) == (100, 10, 0, 10)
     assert (limits.max_idle_seconds, limits.max_lifespan_seconds, limits.probe_seconds) == (300, None, None)
     assert (limits.max_concurrent_creates, limits.grow_at, limits.max_waiting) == (3, 100, None)
-    assert (limits.create_timeout, limits.close_timeout) == (10.0, 5.0)
+    assert (limits.create_timeout, limits.close_timeout, limits.leak_warning_seconds) == (10.0, 5.0, None)
 
 
 @pytest.mark.parametrize(
