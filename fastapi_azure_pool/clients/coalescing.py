@@ -195,10 +195,12 @@ class GroupCommit(Generic[ItemT]):
         Args:
             since: Since when the caller has waited, on the event loop's clock.
         """
-        if self._in_air or self._traffic.resting or self._requests.is_serving:
+        now = self._loop.time()
+        still_since = max(since, self._moved_at, *(flight.retry_at for flight in self._traffic.resting))
+        if self._in_air or self._requests.is_serving or still_since > now:
             return  # These have a time of their own.
-        self._still_since = min(self._still_since, max(since, self._moved_at))
-        if self._loop.time() - self._still_since >= self._patience:
+        self._still_since = min(self._still_since, still_since)
+        if now - self._still_since >= self._patience:
             self.lose()
 
     def _move(self) -> None:
@@ -298,6 +300,7 @@ class GroupCommit(Generic[ItemT]):
         except LinkRefused as refused:
             if self._is_lost:
                 return False
+            self._move()
             # Refused before it has left, but refused like a transfer.
             traffic = self._traffic
             flight = traffic.flights.get(key)

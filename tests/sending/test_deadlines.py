@@ -263,6 +263,45 @@ async def test_a_second_try_for_nobody_hides_no_trouble(sending: Sending) -> Non
     assert sending.times_lost == 1
 
 
+async def test_a_second_try_that_is_due_hides_no_trouble(sending: Sending) -> None:
+    """A connection that is stuck as it tries again is given up, however long the one who was refused would wait."""
+    await sending.send_all("a", key="a", timeout=100)
+    sending.channel.transfers[0].answer(BUSY)
+    sending.channel.seconds["room"] = math.inf
+    await let_time_pass(2)
+    (caller,) = await sending.send_all("b", key="b", timeout=5)
+    await let_time_pass(5)
+    assert (caller.ended, sending.times_lost) == ("SendTimedOut", 1)
+
+
+async def test_a_second_try_is_not_hurried(sending: Sending) -> None:
+    """Stillness counts from when the second try fell due: who has waited longer does not break the connection."""
+    await sending.send_all("a", key="a", timeout=100)
+    sending.channel.credit[None] = 0
+    sending.channel.transfers[0].answer(BUSY)
+    await wait_until_blocked()
+    retry_at = sending.commit._traffic.flights["a"].retry_at
+    callers = [
+        sending.send("b", key="b", timeout=retry_at + seconds - virtual_loop().time()) for seconds in (0.5, 0.9, 1.1)
+    ]
+    await let_time_pass(retry_at + 1 - virtual_loop().time())
+    assert (ends(callers), sending.commit.is_closed) == (["SendTimedOut", "SendTimedOut", None], False)
+    await let_time_pass(0.2)
+    assert sending.commit.is_closed
+
+
+async def test_a_link_that_is_refused_counts_as_moving(sending: Sending) -> None:
+    """A service that goes on refusing to open a link answers, and keeps its connection."""
+    sending.packing.addresses = {"a": "Partitions/1"}
+    sending.channel.credit[None] = 0
+    sending.channel.refused["Partitions/1"] = BUSY
+    (caller,) = await sending.send_all("b", key="b", timeout=5)
+    await let_time_pass(4.9)
+    await sending.send_all("a", key="a", timeout=0.5)
+    await let_time_pass(0.2)
+    assert (caller.ended, sending.commit.is_closed) == ("SendTimedOut", False)
+
+
 async def test_a_known_outcome_counts_more_than_a_deadline(sending: Sending) -> None:
     """Whose deadline passes while the owner is busy elsewhere gets the answer that has come already."""
     callers = await sending.send_all("a", timeout=5)
