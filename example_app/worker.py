@@ -94,12 +94,13 @@ class ConfirmationWorker:
             started = loop.time()
             async with asyncio.timeout(_SECONDS_TO_WAIT + _SECONDS_TO_ANSWER):
                 messages = await receiver.receive_messages(max_message_count=_AT_ONCE, max_wait_time=_SECONDS_TO_WAIT)
+            if not messages and loop.time() - started < _SECONDS_TO_WAIT / 2:
+                raise ConnectionError("the receiver did not wait: its link is closed")
+            # Whatever becomes of the messages: where each takes the link along, the pauses must not grow.
+            self._queue_outage.end()
             if messages:
                 await self._confirm(receiver, messages, stopping)
                 until = loop.time() + _SECONDS_WITHOUT_MESSAGES
-            elif loop.time() - started < _SECONDS_TO_WAIT / 2:
-                raise ConnectionError("the receiver did not wait: its link is closed")
-            self._queue_outage.end()
 
     async def _confirm(
         self, receiver: ServiceBusReceiver, messages: Sequence[ServiceBusReceivedMessage], stopping: asyncio.Event

@@ -46,6 +46,23 @@ async def test_order_is_soon_confirmed(
     assert "awaited_since" not in await stored(app, order_id)
 
 
+async def test_pauses_do_not_grow_while_messages_come(
+    azure: Emulator,
+    remote_shop: httpx2.AsyncClient,
+    new_order: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """When the link breaks with each message that is completed, the queue is away anew each time, and soon asked again."""
+    monkeypatch.setattr(worker, "_AT_ONCE", 1)
+    with azure.faults.drop(method="DISPOSITION", path=QUEUE, times=2):
+        for order_id in [await place(remote_shop, new_order) for _ in range(3)]:
+            await reaches(remote_shop, order_id, "confirmed")
+    told = [record.getMessage() for record in caplog.records if record.name == "example_app.outages"]
+    stands_still = "receiving orders to confirm stands still: ServiceBusConnectionError"
+    assert told == [stands_still, "receiving orders to confirm goes on"] * 2
+
+
 async def test_many_orders_are_confirmed(
     azure: Emulator, remote_shop: httpx2.AsyncClient, new_order: dict[str, Any]
 ) -> None:

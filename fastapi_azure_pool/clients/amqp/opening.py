@@ -51,7 +51,7 @@ def _hasten(handler: Any) -> None:
     async def wait_until_ready() -> bool:
         while not await is_ready():
             if _has_lost_tokens(handler):
-                raise ConnectionError("the service closed the link for tokens")
+                await cut(wire_of(handler))  # The SDK finds that, and raises the error that it has for it.
             await asyncio.sleep(0)
         del handler.client_ready_async
         return True
