@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -93,6 +94,28 @@ async def test_no_send_outlives_its_client(messaging: Messaging) -> None:
         await client.close(0)
         answers = await asyncio.gather(*sends, return_exceptions=True)
     assert all(isinstance(answer, SendError) and answer.maybe_delivered for answer in answers)
+    await eventually(lambda: messaging.open_connections == 0)
+
+
+async def test_a_connection_is_closed_by_both_sides(messaging: Messaging) -> None:
+    """The socket is kept until the service has answered the close: what it had not read by then, a reset would take from it."""
+    client = messaging.client()
+    await messaging.send(client, "one")
+    with messaging.azure.faults.delay(0.2, service="amqp", method="CLOSE"):
+        started = time.monotonic()
+        await client.close()
+        assert time.monotonic() - started >= 0.2
+    assert (messaging.count("CLOSE"), messaging.open_connections) == (1, 0)
+
+
+async def test_a_close_that_is_not_answered_ends(messaging: Messaging) -> None:
+    """A service that does not answer the close holds it up for a second."""
+    client = messaging.client()
+    await client.open()
+    with messaging.azure.faults.stall(method="CLOSE"):
+        started = time.monotonic()
+        await client.close()
+        assert 1 <= time.monotonic() - started < 4
     await eventually(lambda: messaging.open_connections == 0)
 
 

@@ -11,7 +11,7 @@ from io import BytesIO
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from fastapi_azure_pool.clients.amqp.wire import cut, wire_of
+from fastapi_azure_pool.clients.amqp.wire import cut, hear_the_answer, wire_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Mapping
@@ -23,8 +23,8 @@ def tune_handlers(opener: Any) -> None:
     The SDK asks ``client_ready_async`` again and again and sleeps 50 ms in between: 570 ms on loopback, 500 of them asleep; 6 ms
     without. The handler's own method asks without sleeping, in the same task, and is replaced only while the handler opens. The SDK
     would also go on asking when the service has closed the link for tokens, on which nothing comes any more. And it forgets a
-    connection of which it knows an error, and leaves its socket, or the HTTP session of its WebSocket, open. Where the SDK has no
-    such methods, nothing is changed.
+    connection of which it knows an error, and leaves its socket, or the HTTP session of its WebSocket, open; that of others it
+    closes before the service has answered. Where the SDK has no such methods, nothing is changed.
 
     Args:
         opener: An ``EventHubProducer``, a ``ServiceBusSender`` or a ``ServiceBusReceiver``.
@@ -72,6 +72,7 @@ def _cut_when_closed(handler: Any) -> None:
 
     async def close_and_cut() -> None:
         wire = None if getattr(handler, "_external_connection", False) else wire_of(handler)
+        hear_the_answer(handler)
         try:
             await close(handler)
         finally:

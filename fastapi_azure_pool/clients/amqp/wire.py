@@ -10,6 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:
     from aiohttp import ClientSession
 
+ANSWER_SECONDS = 1.0
+"""How long the service has to close its side of a connection."""
+
+_CHUNK_BYTES = 65536
+
 Wire: TypeAlias = "asyncio.StreamWriter | ClientSession"
 """What a connection goes over: a socket's writer, or with WebSockets the HTTP session that opened it."""
 
@@ -22,6 +27,35 @@ def wire_of(handler: Any) -> Wire | None:
         return writer
     session: ClientSession | None = getattr(transport, "session", None)
     return session if inspect.iscoroutinefunction(getattr(session, "close", None)) else None
+
+
+def hear_the_answer(handler: Any) -> None:
+    """Let a handler that is about to be closed keep its socket until the service has closed its side, too, or for a second.
+
+    The SDK closes the socket when it has sent its last frame; what still comes is answered by a reset, which takes along whatever
+    the service has not read by then: the close itself, and what a receiver has just settled. A WebSocket's closing has an answer
+    of its own.
+
+    Source:
+        RFC 1122, section 4.2.2.13.
+    """
+    transport: Any = getattr(getattr(handler, "_connection", None), "_transport", None)
+    reader, close = getattr(transport, "reader", None), getattr(transport, "close", None)
+    reading = getattr(transport, "socket_lock", None)
+    if not (isinstance(reader, asyncio.StreamReader) and isinstance(reading, asyncio.Lock)):
+        return
+    if not inspect.iscoroutinefunction(close):
+        return
+
+    async def hear_and_close() -> None:
+        vars(transport).pop("close", None)
+        with suppress(OSError):  # TimeoutError is one, too.
+            async with asyncio.timeout(ANSWER_SECONDS), reading:
+                while await reader.read(_CHUNK_BYTES):
+                    pass
+        await close()
+
+    transport.close = hear_and_close
 
 
 async def cut(wire: Wire | None) -> None:
