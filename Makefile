@@ -8,7 +8,7 @@ JUDGES := tests/judges/node_modules/.installed
 UV_COMPILE := uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock"
 
-.PHONY: help demo emulator test judges lint format docs bench lock clean
+.PHONY: help demo emulator test simulate judges lint format docs bench lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -38,6 +38,10 @@ test: $(INSTALLED) $(JUDGES)  ## run every test, and hold the branch coverage to
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --include='fastapi_azure_pool/pool/*' --fail-under=100
 	$(BIN)/coverage report --fail-under=90
+
+simulate: $(INSTALLED)  ## live SEEDS (100000) random lives of the pool on all cores, or replay one: SEED=17
+	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),100000) --first $(or $(FIRST),0)) \
+		$(if $(WORLD),--world $(WORLD))
 
 # Installed once, whatever the virtual environment: they are plain JavaScript.
 $(JUDGES): tests/judges/package-lock.json | $(INSTALLED)

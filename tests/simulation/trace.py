@@ -70,7 +70,9 @@ class Trace:
 
     def _who(self) -> str:
         task = None if self._loop is None else asyncio.current_task(self._loop)
-        return "-" if task is None else task.get_name()
+        name = "-" if task is None else task.get_name()
+        # A task that begins at once does so before it has its name, under one that counts all tasks of the process.
+        return "(new task)" if name.startswith("Task-") else name
 
     def _write(self, who: str, what: str) -> None:
         now, step = (0.0, 0) if self._loop is None else (self._loop.now, self._loop.step)

@@ -72,7 +72,7 @@ class World(ABC):
         loop.before_time_passes = self.check_blocked
         try:
             with _random_numbers_of(self.seed), self.trace.of(loop):
-                loop.run_until_complete(self._live())
+                loop.run_until_complete(loop.create_task(self._live(), name="world"))
                 self.check_end()
                 assert loop.leftovers() == [], loop.leftovers()
         finally:
