@@ -216,5 +216,5 @@ class BrokerAgainstModel(RuleBasedStateMachine):
 
 TestBrokerAgainstModel = BrokerAgainstModel.TestCase
 TestBrokerAgainstModel.settings = settings(
-    max_examples=150, stateful_step_count=40, deadline=None, derandomize=True, database=None
+    max_examples=100, stateful_step_count=40, deadline=None, derandomize=True, database=None
 )
