@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastapi_azure_pool.errors import ConnectionFailed, ConnectionsExhausted
+from fastapi_azure_pool.pool.limits import check_drain
 from fastapi_azure_pool.registry import STATE_KEY, join_pools, leave_pools
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ async def open_pools(
     *,
     fail_fast: bool = True,
     credential: AsyncTokenCredential | CredentialFactory | None = None,
+    drain_seconds: float = 10.0,
     **clients: AnyManagedClient,
 ) -> AsyncIterator[dict[str, Any]]:
     """Open managed clients for as long as the block runs, where ``pooled`` and ``managed`` find them.
@@ -51,6 +53,8 @@ async def open_pools(
             once, and what it made closed after the last client that it was lent to. Its tokens are asked for while the clients
             open, each once for all clients, and renewed before they end. None: the one of the ``open_pools`` that this one joins,
             if that has one.
+        drain_seconds: Seconds that those who still use a connection may go on when the block ends, at least 0; after that theirs is
+            closed under them.
         clients: Managed clients by name.
 
     Yields:
@@ -60,7 +64,8 @@ async def open_pools(
         ConnectionFailed: With ``fail_fast``: a pool could not open a connection. The others are closed again.
         ConnectionsExhausted: With ``fail_fast``: a pool could not open ``min_size`` connections in time. Likewise.
         TypeError: What a name names is no managed client, or there is none; or the credential is a sync one, or none.
-        ValueError: A name is given twice or taken already; or a client has no authentication, or that of another application.
+        ValueError: A name is given twice or taken already; a client has no authentication, or that of another application; or
+            ``drain_seconds`` is below 0.
     """
     if not isinstance(pools, Mapping | None):
         raise TypeError(
@@ -69,6 +74,7 @@ async def open_pools(
     twice = clients.keys() & (pools or {}).keys()
     if twice:
         raise ValueError(f"there are two pools {min(twice)!r}: give one of them another name")
+    check_drain(drain_seconds)
     own = {**(pools or {}), **clients}
     async with _finishing() as afterwards:  # Done in reverse.
         registry = join_pools(app)
@@ -85,7 +91,7 @@ async def open_pools(
             for client in own.values():
                 client.borrow_credential(lender)
                 afterwards.callback(client.give_back_credential)
-        afterwards.push_async_callback(_close_all, own.values())
+        afterwards.push_async_callback(_close_all, own.values(), drain_seconds)
         for name, client in own.items():
             client.pool.name = name
             client.check_authentication()
@@ -99,6 +105,7 @@ def pool_lifespan(
     lifespan: Callable[[AppT], AbstractAsyncContextManager[Mapping[str, Any] | None]] | None = None,
     fail_fast: bool = True,
     credential: AsyncTokenCredential | CredentialFactory | None = None,
+    drain_seconds: float = 10.0,
 ) -> Callable[[AppT], AbstractAsyncContextManager[dict[str, Any]]]:
     """Make a lifespan that opens pools: ``FastAPI(lifespan=pool_lifespan(build))``.
 
@@ -107,6 +114,7 @@ def pool_lifespan(
         lifespan: The application's own lifespan, entered when the pools are open; what it yields is passed on.
         fail_fast: As in `open_pools`.
         credential: As in `open_pools`.
+        drain_seconds: As in `open_pools`.
 
     Raises:
         PoolError: When the application starts, any that `open_pools` raises.
@@ -114,7 +122,9 @@ def pool_lifespan(
 
     @asynccontextmanager
     async def with_pools(app: AppT) -> AsyncIterator[dict[str, Any]]:
-        async with open_pools(app, build(app), fail_fast=fail_fast, credential=credential) as state:
+        async with open_pools(
+            app, build(app), fail_fast=fail_fast, credential=credential, drain_seconds=drain_seconds
+        ) as state:
             if lifespan is None:
                 yield state
                 return
@@ -161,9 +171,9 @@ async def _open_or_go_on(client: AnyManagedClient) -> None:
         _logger.warning("starting without pool %s, which goes on trying: %s", client.pool.name, error)
 
 
-async def _close_all(clients: Iterable[AnyManagedClient]) -> None:
+async def _close_all(clients: Iterable[AnyManagedClient], drain_seconds: float) -> None:
     """Close all at once, each whether or not another fails."""
-    outcomes = await asyncio.gather(*(client.close() for client in clients), return_exceptions=True)
+    outcomes = await asyncio.gather(*(client.close(drain_seconds) for client in clients), return_exceptions=True)
     for outcome in outcomes:
         if outcome is not None:
             raise outcome

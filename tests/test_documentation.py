@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from starlette.testclient import TestClient
+from uvicorn.main import main as uvicorn_command
 
 from example_app.app import create_app
 from fastapi_azure_pool import (
@@ -314,7 +315,7 @@ def test_the_emulator_page_names_everything() -> None:
 
 
 def test_the_documented_commands_exist() -> None:
-    """What the pages have typed into a shell: extras, make's targets, the emulator's options and the example's routes exist."""
+    """What the pages have typed into a shell: extras, targets, the emulator's and uvicorn's options, the example's routes exist."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     routes = [re.sub(r"\{\w+\}", r"[^/]+", path) for path in create_app().openapi()["paths"]]
@@ -335,12 +336,14 @@ def test_the_documented_commands_exist() -> None:
                 assert set(extras[1].split(",")) <= project["optional-dependencies"].keys(), page
             case ["python", "-m", "fastapi_azure_pool.emulator", *options]:
                 command_line_parser().parse_args(options)
+            case ["uvicorn", *arguments]:
+                uvicorn_command.make_context("uvicorn", arguments)
             case ["curl", url, *_]:
                 path = url.removeprefix("http://127.0.0.1:8000")
                 assert any(re.fullmatch(route, path) for route in routes), (page, path)
             case _:
                 pytest.fail(f"{page}: nobody checks the command {command}")
-    assert {command[0] for _, command in commands} == {"make", "pip", "python", "curl"}
+    assert {command[0] for _, command in commands} == {"make", "pip", "python", "uvicorn", "curl"}
 
 
 def test_every_block_is_run_or_checked() -> None:

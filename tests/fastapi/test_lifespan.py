@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import asynccontextmanager
+import time
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -286,6 +287,26 @@ async def test_an_error_in_the_block_closes_the_pools() -> None:
             raise LookupError("from the application")
     assert client.pool.state is PoolState.CLOSED
     assert not hasattr(app.state, "azure_pools")
+
+
+async def test_closing_waits_for_clients_no_longer_than_drain_seconds() -> None:
+    """Who still uses a connection when the block ends may go on for drain_seconds; then it is closed under him."""
+    for drain_seconds in (0, 0.1):
+        client = ScriptedClient()
+        async with AsyncExitStack() as using:
+            started = time.monotonic()
+            async with open_pools(FastAPI(), orders=client, drain_seconds=drain_seconds):
+                await using.enter_async_context(client.get())
+            assert drain_seconds <= time.monotonic() - started < drain_seconds + 3
+            assert len(client.connector.closed) == 1
+
+
+async def test_pool_lifespan_passes_drain_seconds_on() -> None:
+    """pool_lifespan takes drain_seconds as open_pools does, and what is no time is refused before anything is opened."""
+    client = ScriptedClient()
+    with pytest.raises(ValueError, match="drain_seconds must be a number of seconds, at least 0, not -1"):
+        await Lifespan(FastAPI(lifespan=pool_lifespan(lambda _: {"a": client}, drain_seconds=-1))).__aenter__()
+    assert client.connector.begun == 0
 
 
 async def test_each_is_closed_whether_or_not_another_fails() -> None:
