@@ -20,6 +20,16 @@ def self_signed_context() -> tuple[ssl.SSLContext, str]:
     Raises:
         ImportError: The package cryptography is not installed.
     """
+    private, public = make_certificate()
+    return server_context(private, public), public
+
+
+def make_certificate() -> tuple[bytes, str]:
+    """Return a new private key and its certificate, both in PEM.
+
+    Raises:
+        ImportError: The package cryptography is not installed.
+    """
     from cryptography import x509  # noqa: PLC0415 - costs 40 ms, and https is asked for rarely
     from cryptography.hazmat.primitives import hashes, serialization  # noqa: PLC0415 - see above
     from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415 - see above
@@ -48,11 +58,15 @@ def self_signed_context() -> tuple[ssl.SSLContext, str]:
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
+    return private, certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def server_context(private: bytes, public: str) -> ssl.SSLContext:
+    """Return a server's TLS context with this private key and certificate, both in PEM."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     with tempfile.TemporaryDirectory() as directory:  # the ssl module reads certificates from files only
         file = Path(directory, "certificate.pem")
         file.touch(mode=0o600)
-        public = certificate.public_bytes(serialization.Encoding.PEM)
-        file.write_bytes(private + public)
+        file.write_bytes(private + public.encode())
         context.load_cert_chain(file)
-    return context, public.decode()
+    return context

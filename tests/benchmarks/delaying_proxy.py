@@ -11,7 +11,7 @@ import selectors
 from collections import deque
 from typing import cast
 
-from .processes import answer
+from tests.support.processes import answer
 
 DELAY_SECONDS = 0.0025
 

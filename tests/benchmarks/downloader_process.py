@@ -14,9 +14,9 @@ from aio_azure_clients_toolbox import (  # type: ignore[import-untyped]  # the p
 from azure.storage.blob.aio import BlobServiceClient
 
 from fastapi_azure_pool import ManagedAzureBlobStorage
+from tests.support.processes import answer
 
 from .callers import keep_busy
-from .processes import answer
 
 CONTAINER = "files"
 BLOBS = 50

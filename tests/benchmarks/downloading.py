@@ -9,11 +9,13 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
+from tests.support.processes import ask, first_line
+
 from .callers import Load
 from .downloader_process import SIZE
 from .measuring import Bar, Chart, Figure, Outcome, Table, interleave, ratios, undisturbed
 from .proc import strangers_seconds
-from .processes import Cores, ask, first_line, running
+from .processes import Cores, running
 
 if TYPE_CHECKING:
     import asyncio

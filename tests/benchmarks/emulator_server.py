@@ -8,10 +8,10 @@ from azure.cosmos.aio import CosmosClient
 
 from example_app.connections import PARTITION_KEY
 from fastapi_azure_pool.emulator import Emulator
+from tests.support.processes import answer
 
 from .loops import run_on
 from .orders_app import CONTAINER, DATABASE, SAMPLE
-from .processes import answer
 
 
 async def serve() -> None:

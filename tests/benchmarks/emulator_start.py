@@ -6,8 +6,10 @@ import asyncio
 import importlib
 import json
 
+from tests.support.processes import answer, first_line
+
 from .measuring import Figure, Outcome, Spread
-from .processes import Cores, answer, first_line, running
+from .processes import Cores, running
 
 SECONDS = 0.5
 MEGABYTES = 60.0

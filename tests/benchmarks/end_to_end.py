@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from tests.support.processes import START_SECONDS, first_line
+
 from .callers import Load
 from .load import GRACE_SECONDS, WARM_UP_SECONDS
 from .loops import LOOPS
 from .measuring import Bar, Chart, Figure, Outcome, Table, interleave, ratios, undisturbed
-from .processes import START_SECONDS, Cores, first_line, running
+from .processes import Cores, running
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

@@ -8,10 +8,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tests.support.processes import ask, first_line
+
 from .callers import Load
 from .delaying_proxy import DELAY_SECONDS
 from .proc import strangers_seconds
-from .processes import Cores, ask, first_line, running
+from .processes import Cores, running
 
 if TYPE_CHECKING:
     import asyncio

@@ -6,9 +6,9 @@ import gc
 import json
 
 from fastapi_azure_pool.emulator import Emulator
+from tests.support.processes import answer
 
 from .loops import run_on
-from .processes import answer
 
 HUB = "events"
 QUEUE = "messages"

@@ -12,10 +12,11 @@ import tracemalloc
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from tests.support.processes import answer
+
 from .callers import keep_busy
 from .measuring import percentile
 from .proc import resident_bytes
-from .processes import answer
 from .senders import SENDERS
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ import json
 from azure.storage.blob.aio import ContainerClient
 
 from fastapi_azure_pool.emulator import Emulator
+from tests.support.processes import answer
 
 from .downloader_process import BLOBS, CONTAINER, SIZE, blob_name
 from .loops import run_on
-from .processes import answer
 
 
 async def serve() -> None:
