@@ -8,7 +8,7 @@ JUDGES := tests/judges/node_modules/.installed
 UV_COMPILE := uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock"
 
-.PHONY: help demo emulator test simulate judges lint format docs bench lock clean
+.PHONY: help demo emulator test simulate chaos judges lint format docs bench lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -27,14 +27,17 @@ demo: $(INSTALLED)  ## run the example application on the local emulator; PORT i
 emulator: $(INSTALLED)  ## run the local emulator alone; OPTIONS="--tls" for credentials
 	$(BIN)/python -m fastapi_azure_pool.emulator $(OPTIONS)
 
-# Half of the tests' time is waiting for sockets and processes: one half of them runs beside the other, and is shown after it.
+# Half of the tests' time is waiting for sockets and processes: one half of them runs beside the other, and is shown after it. Chaos,
+# whose processes wait for faults to pass, runs beside both.
 BESIDE := tests/clients tests/example_app tests/sending tests/testing
 
 test: $(INSTALLED) $(JUDGES)  ## run every test, and hold the branch coverage to its bounds
 	@$(BIN)/coverage erase
 	@$(BIN)/python -X dev -m coverage run --parallel-mode -m pytest $(BESIDE) >.beside.log 2>&1 & beside=$$!; \
-	$(BIN)/python -X dev -m coverage run --parallel-mode -m pytest tests $(BESIDE:%=--ignore=%); others=$$?; \
-	wait $$beside; beside=$$?; cat .beside.log; [ $$beside -eq 0 ] && [ $$others -eq 0 ]
+	$(BIN)/python -X dev -m pytest tests/chaos >.chaos.log 2>&1 & chaos=$$!; \
+	$(BIN)/python -X dev -m coverage run --parallel-mode -m pytest tests $(BESIDE:%=--ignore=%) --ignore=tests/chaos; others=$$?; \
+	wait $$beside; beside=$$?; wait $$chaos; chaos=$$?; cat .beside.log .chaos.log; \
+	[ $$beside -eq 0 ] && [ $$chaos -eq 0 ] && [ $$others -eq 0 ]
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --include='fastapi_azure_pool/pool/*' --fail-under=100
 	$(BIN)/coverage report --fail-under=90
@@ -42,6 +45,9 @@ test: $(INSTALLED) $(JUDGES)  ## run every test, and hold the branch coverage to
 simulate: $(INSTALLED)  ## live SEEDS (100000) random lives of the pool on all cores, or replay one: SEED=17
 	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),100000) --first $(or $(FIRST),0)) \
 		$(if $(WORLD),--world $(WORLD))
+
+chaos: $(INSTALLED)  ## load and faults for MINUTES (1) on the example application, then reconcile; SEED=17 repeats the faults
+	@$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),1) $(if $(SEED),--seed $(SEED))
 
 # Installed once, whatever the virtual environment: they are plain JavaScript.
 $(JUDGES): tests/judges/package-lock.json | $(INSTALLED)
@@ -75,4 +81,4 @@ lock:  ## renew requirements/*.txt (needs uv on the path)
 	$(UV_COMPILE) requirements/lowest.in --extra dev --resolution lowest-direct --output-file requirements/lowest.txt
 
 clean:  ## remove what the targets made
-	rm -rf .venv .venv-* tests/judges/node_modules .coverage .coverage.* .beside.log .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist site
+	rm -rf .venv .venv-* tests/judges/node_modules .coverage .coverage.* .beside.log .chaos.log .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist site
