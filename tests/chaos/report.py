@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections import Counter
 from dataclasses import dataclass, field
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
     from .recovery import Recovery
     from .schedule import PlannedFault
 
-_SHOWN_FINDINGS = 50
+_SHOWN_OF_A_KIND = 5
+
+# What tells findings of one kind from each other: the ids of orders, and figures.
+_PARTICULARS = re.compile(r"[\w-]+-[0-9a-f]{24}|\d+")
 
 
 @dataclass(slots=True)
@@ -94,7 +98,16 @@ class Report:
         yield ""
         findings = self.findings
         yield f"{len(findings)} findings" if findings else "Everything holds."
-        for finding in findings[:_SHOWN_FINDINGS]:
-            yield f"  - {finding}"
-        if len(findings) > _SHOWN_FINDINGS:
-            yield f"  ... and {len(findings) - _SHOWN_FINDINGS} more"
+        for alike in _kinds(findings):
+            for finding in alike[:_SHOWN_OF_A_KIND]:
+                yield f"  - {finding}"
+            if len(alike) > _SHOWN_OF_A_KIND:
+                yield f"  ... and {len(alike) - _SHOWN_OF_A_KIND} like these"
+
+
+def _kinds(findings: list[str]) -> list[list[str]]:
+    """Give the findings that differ in ids and figures only together, each kind where the first of it stands."""
+    kinds: dict[str, list[str]] = {}
+    for finding in findings:
+        kinds.setdefault(_PARTICULARS.sub("#", finding), []).append(finding)
+    return list(kinds.values())
