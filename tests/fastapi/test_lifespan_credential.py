@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +12,7 @@ import pytest
 from azure.identity import DefaultAzureCredential as SyncDefaultAzureCredential
 from fastapi import APIRouter, Depends, FastAPI
 
-from fastapi_azure_pool import ManagedClient, PoolState, open_pools, pool_lifespan, pooled
+from fastapi_azure_pool import ConnectionFailed, ManagedClient, PoolState, open_pools, pool_lifespan, pooled
 from fastapi_azure_pool.clients.credentials import ApplicationCredential, client_credential
 from tests.clients.credentials import CountingCredential
 from tests.clients.waiting import eventually
@@ -288,6 +289,22 @@ async def test_a_start_that_fails_closes_the_credential() -> None:
     client.connector.create_error = OSError("no route")
     with pytest.raises(ConnectionError):
         await open_pools(app, credential=CountingCredential, orders=client).__aenter__()
+    (made,) = CountingCredential.made
+    assert (made.times_closed, made.use_after_close) == (1, False)
+
+
+async def test_a_start_without_a_token_fails_in_time() -> None:
+    """A token endpoint that does not answer stops the start as a service does; what was asked of the credential is broken off."""
+
+    class Silent(CountingCredential):
+        def __init__(self) -> None:
+            super().__init__()
+            self.let.clear()
+
+    client, started = TokenClient(pool_connection_create_timeout=0.2), time.monotonic()
+    with pytest.raises(ConnectionFailed, match="pool 'orders' could not open a connection"):
+        await open_pools(FastAPI(), credential=Silent, orders=client).__aenter__()
+    assert 0.2 <= time.monotonic() - started < 3
     (made,) = CountingCredential.made
     assert (made.times_closed, made.use_after_close) == (1, False)
 

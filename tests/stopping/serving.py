@@ -10,7 +10,7 @@ import socket
 import sys
 import time
 from collections import Counter
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from tests.clients.waiting import eventually
@@ -115,7 +115,8 @@ async def uvicorn(
         yield Server(process, port, folder)
     finally:
         if process.returncode is None:
-            os.killpg(process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # It may have ended by itself just now.
+                os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
 
 

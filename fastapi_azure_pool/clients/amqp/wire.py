@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:
     from aiohttp import ClientSession
 
-ANSWER_SECONDS = 1.0
+ANSWER_SECONDS = 0.5
 """How long the service has to close its side of a connection."""
 
 _CHUNK_BYTES = 65536
@@ -30,7 +30,7 @@ def wire_of(handler: Any) -> Wire | None:
 
 
 def hear_the_answer(handler: Any) -> None:
-    """Let a handler that is about to be closed keep its socket until the service has closed its side, too, or for a second.
+    """Let a handler that is about to be closed keep its socket until the service has closed its side, too, or for half a second.
 
     The SDK closes the socket when it has sent its last frame; what still comes is answered by a reset, which takes along whatever
     the service has not read by then: the close itself, and what a receiver has just settled. A WebSocket's closing has an answer
