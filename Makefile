@@ -42,7 +42,7 @@ test: $(INSTALLED) $(JUDGES)  ## run every test, and hold the branch coverage to
 	$(BIN)/coverage report --include='fastapi_azure_pool/pool/*' --fail-under=100
 	$(BIN)/coverage report --fail-under=90
 
-simulate: $(INSTALLED)  ## live SEEDS (100000) random lives of the pool on all cores, or replay one: SEED=17
+simulate: $(INSTALLED)  ## live SEEDS (100000) random lives of each kind on all cores, or replay one: SEED=17
 	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),100000) --first $(or $(FIRST),0)) \
 		$(if $(WORLD),--world $(WORLD))
 

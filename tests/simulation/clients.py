@@ -28,6 +28,7 @@ class Visit:
         asked_in_step: In which step.
         jumped_before: By how much the clock had jumped by then.
         is_asking: Whether it has been told nothing yet.
+        task: Whose visit it is.
     """
 
     def __init__(self, world: PoolWorld, timeout: float | None) -> None:
@@ -37,14 +38,14 @@ class Visit:
         self.asked_in_step = world.loop.step
         self.jumped_before = world.jumped_seconds
         self.is_asking = True
-        self._task: Any = asyncio.current_task()
+        self.task: Any = asyncio.current_task()
 
     @property
     def connection(self) -> SharedTransportConnection[Transport] | None:
         """The connection on which it has a place, be it one that was handed to it and that it has not seen yet."""
         if not self.is_asking:
             return self.lease._connection
-        place = self._task._fut_waiter  # What it awaits; until its next step, although that is done.
+        place = self.task._fut_waiter  # What it awaits; until its next step, although that is done.
         return place.result() if place is not None and was_served(place) else None
 
 

@@ -11,6 +11,7 @@ from fastapi_azure_pool.pool.backoff import LAST_DELAY_SECONDS
 from tests.support import invariants
 from tests.support.eager_tasks import eager_task_factory
 
+from .aim import AimWatch
 from .clients import Client, Operator, Visit
 from .connector import SimulatedConnector, TellingConnector
 from .line import LineWatch
@@ -58,6 +59,7 @@ class PoolWorld(World):
         self.times_closed = 0
         self.jumped_seconds = 0.0
         self._line = LineWatch()
+        self._aim = AimWatch()
         self._lasting = 0
         self._asked_in_step = 0
         self._actors: list[asyncio.Task[None]] = []
@@ -130,16 +132,22 @@ class PoolWorld(World):
     def _interfere(self) -> None:
         """Cancel somebody, or let the clock jump, between two steps."""
         scenario, lot = self.scenario, self.lot
-        if scenario.cancellation and self._actors and lot.random() < scenario.cancellation:
-            victim = lot.choice(self._actors)
-            if victim.cancel():
-                self.trace.note(f"{victim.get_name()} is cancelled")
-                self._cancelled.add(victim)
+        if scenario.cancellation and self._actors:
+            self._cancel_somebody(scenario.cancellation)
         if scenario.clock_jump and lot.random() < scenario.clock_jump:
             seconds = lot.choice((1.0, 10.0, 400.0))
             self.trace.note(f"the clock jumps by {seconds} s")
             self.jumped_seconds += seconds
             self.loop.now += seconds
+
+    def _cancel_somebody(self, likelihood: float) -> None:
+        """Cancel somebody perhaps; rather one who has just been handed a place and does not know it yet, if there is one."""
+        just_served = [visit.task for visit in self.visits if visit.is_asking and visit.connection is not None]
+        if self.lot.random() < likelihood * (5 if just_served else 1):
+            victim = self.lot.choice(just_served or self._actors)
+            if victim.cancel():
+                self.trace.note(f"{victim.get_name()} is cancelled")
+                self._cancelled.add(victim)
 
     # What callers tell ---------------------------------------------------------------------------------------------------------
 
@@ -197,7 +205,12 @@ class PoolWorld(World):
         generation = visit.lease._generation
         assert not any(not place.done() for place in generation.waiters.line or ()), "past those in line"
         assert connection.state is ConnectionState.READY
-        assert connection.current_client_count - 1 <= min(other.current_client_count for other in generation.ledger)
+        count = connection.current_client_count - 1
+        assert count <= min(other.current_client_count for other in generation.ledger)
+        if count == 0:
+            idle_since = connection.idle_since or 0.0
+            longer = [other for other in generation.ledger.idle() if (other.idle_since or 0.0) < idle_since]
+            assert not longer, "another has been idle for longer"
         if self.scenario.can_tell and not self.scenario.faults.blindness:
             assert connection.transport not in self.connector.dead
 
@@ -225,6 +238,7 @@ class PoolWorld(World):
         self._check_places(self.pool.connections)
         self._check_transports(generation)
         self._check_growth(generation)
+        self._aim.look(generation, somebody_asked=self._asked_in_step == self.loop.step)
         self._line.look(() if generation is None else generation.waiters.line or ())
         if not self._is_calm:
             self._interfere()
