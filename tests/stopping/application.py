@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Annotated, Any
@@ -57,7 +56,6 @@ class Credential(DefaultAzureCredential):
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
     """Open the pools, and tell when they are open and when they are closed."""
-    asyncio.get_running_loop().slow_callback_duration = math.inf  # A busy machine is nothing to complain of.
     namespace = os.environ["MESSAGING_NAMESPACE"]
     async with open_pools(
         app,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 async def test_a_reload_shares_no_connection(azure: Emulator, tmp_path: Path) -> None:
     """The request that was under way is answered, the old process closes its connections, and the new one has others."""
     source = tmp_path / "reloaded.py"
-    source.write_text("from tests.stopping.application import app as app\n")
+    source.write_text("from tests.stopping.application import app\n")
     options = ("--app-dir", str(tmp_path), "--reload", "--reload-dir", str(tmp_path), "--log-level", "error")
     with azure.faults.delay(0.5, service="cosmos", method="POST", path="*/docs") as slow:
         async with uvicorn(azure, tmp_path, *options, app="reloaded:app", drain_seconds=2) as server:

@@ -28,7 +28,7 @@ async def stored(azure: Emulator) -> list[list[str]]:
 
 async def everything_was_closed(azure: Emulator, server: Server, processes: int) -> None:
     """Each process closed its credential once, each AMQP connection was closed by a CLOSE, none is open, and nobody complained."""
-    assert server.complaints == ""
+    assert server.complaints == "", server.complaints
     assert server.told_by_each(*ONCE) == [ONCE] * processes
     await eventually(lambda: sum(azure.connections(service).open for service in ("amqp", "cosmos", "identity")) == 0)
     amqp = azure.connections("amqp")
