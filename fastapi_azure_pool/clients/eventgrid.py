@@ -20,12 +20,13 @@ from fastapi_azure_pool.clients.extras import extra
 from fastapi_azure_pool.clients.http_connector import HttpConnector
 from fastapi_azure_pool.clients.http_transport import PooledTransport
 from fastapi_azure_pool.clients.managed import ManagedClient, Sizes, check_sizes
+from fastapi_azure_pool.pool.forks import leave_to_parent_when_forked
 
 with extra("eventgrid"):
     from azure.eventgrid import EventGridPublisherClient
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from types import TracebackType
 
     from azure.core.credentials import AzureKeyCredential, AzureSasCredential, TokenCredential
@@ -151,21 +152,38 @@ class EventGridClient:
         self._publisher: EventGridPublisher | None = None
         self._shared: SharedCredential | None = None
         self._clients: dict[str, EventGridPublisherClient] = {}
+        self._make_client: Callable[[str], EventGridPublisherClient]
+        self._make_publisher: Callable[[], EventGridPublisher]
+        self._is_closed = False
         if credential is not None:
             if client_options:
                 raise ValueError("client_options are for the async client: the sync one of azure-eventgrid takes none")
             access = sync_access(config, credential)
-            self._clients = {topic: EventGridPublisherClient(config.url(topic), access) for topic in config.topics()}
-            return
-        shared = async_access(config, None, async_credential, what="async_credential")
-        self._shared = shared if isinstance(shared, SharedCredential) else None
-        options = checked_client_options(client_options)
-        transport = PooledTransport(throttled=_nothing, connection_options={**TIMEOUTS, **options})
-        self._publisher = EventGridPublisher(config, shared, transport, options)
+            self._make_client = lambda topic: EventGridPublisherClient(config.url(topic), access)
+            self._clients = {topic: self._make_client(topic) for topic in config.topics()}
+        else:
+            shared = async_access(config, None, async_credential, what="async_credential")
+            self._shared = shared if isinstance(shared, SharedCredential) else None
+            options = checked_client_options(client_options)
+            self._make_publisher = lambda: EventGridPublisher(
+                config,
+                shared,
+                PooledTransport(throttled=_nothing, connection_options={**TIMEOUTS, **options}),
+                options,
+            )
+            self._publisher = self._make_publisher()
+        leave_to_parent_when_forked(self)
 
     def is_sync(self) -> bool:
         """Tell whether this client is a sync one."""
-        return self._publisher is None
+        return self.credential is not None
+
+    def leave_to_parent(self) -> object:
+        """Use connections of the child's own, unless it was closed; see `Inherited`."""
+        left = self._publisher, self._clients
+        if not self._is_closed:
+            self._publisher, self._clients = None, {}
+        return left
 
     def get_client(self, topic: str) -> EventGridPublisherClient:
         """Give the SDK's sync client of a topic.
@@ -176,7 +194,10 @@ class EventGridClient:
         """
         self._require_sync("get_async_client(topic)")
         self.config.config(topic)
-        return self._clients[topic]
+        client = self._clients.get(topic)
+        if client is None:
+            client = self._clients.setdefault(topic, self._make_client(topic))  # Another thread may have been as fast.
+        return client
 
     def get_async_client(self, topic: str) -> AsyncEventGridPublisherClient:
         """Give the SDK's async client of a topic; closing it closes the connections of every topic.
@@ -220,6 +241,7 @@ class EventGridClient:
             RuntimeError: This is an async client.
         """
         self._require_sync("await aclose()")
+        self._is_closed = True
         for client in self._clients.values():
             client.close()
 
@@ -229,7 +251,9 @@ class EventGridClient:
         Raises:
             RuntimeError: This is a sync client.
         """
-        await self._require_async("close()").close()
+        publisher = self._require_async("close()")
+        self._is_closed = True
+        await publisher.close()
         if self._shared is not None:
             await self._shared.close()
 
@@ -259,8 +283,10 @@ class EventGridClient:
             raise RuntimeError(f"this EventGridClient is async, since it has an async_credential: use {instead}")
 
     def _require_async(self, instead: str) -> EventGridPublisher:
-        if self._publisher is None:
+        if self.is_sync():
             raise RuntimeError(f"this EventGridClient is sync, since it has a credential: use {instead}")
+        if self._publisher is None:
+            self._publisher = self._make_publisher()
         return self._publisher
 
 

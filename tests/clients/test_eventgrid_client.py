@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import pytest
 from azure.core.credentials import AzureKeyCredential
@@ -13,6 +14,7 @@ from azure.eventgrid.aio import EventGridPublisherClient as AsyncEventGridPublis
 
 from fastapi_azure_pool import EventGridClient
 from fastapi_azure_pool.emulator import Emulator
+from fastapi_azure_pool.pool import forks
 from tests.clients.event_grid import config_of, make_topics, signature_of
 from tests.clients.waiting import eventually
 
@@ -40,6 +42,44 @@ async def test_an_async_client_publishes_to_every_topic(azure: Emulator) -> None
         assert repr(client) == "<EventGridClient async orders, cloud>"
     assert azure.eventgrid_events("orders")[1].data_version == "v1"
     assert azure.eventgrid_events("cloud")[1].source == "/shop"
+    await eventually(lambda: azure.connections("eventgrid").open == 0)
+
+
+@pytest.mark.parametrize("is_sync", [True, False])
+async def test_a_forked_process_connects_anew(azure: Emulator, monkeypatch: pytest.MonkeyPatch, is_sync: bool) -> None:
+    """In a forked child the client leaves the parent's connections alone; one that was closed stays so."""
+    monkeypatch.setattr(forks, "_inherited", WeakSet())
+    monkeypatch.setattr(forks, "_left", [])
+    which: dict[str, str] = {"credential" if is_sync else "async_credential": azure.eventgrid_key}
+    client = EventGridClient(config_of(azure), **which)  # type: ignore[arg-type] # either argument takes a key
+
+    async def publish() -> None:
+        if is_sync:
+            await asyncio.to_thread(client.emit_event, "orders", "order.paid", "orders/7", {})
+        else:
+            await client.async_emit_event("orders", "order.paid", "orders/7", {})
+
+    async def close() -> None:
+        if is_sync:
+            client.close()
+        else:
+            await client.aclose()
+
+    await publish()
+    forks._begin_child()
+    left: Any = forks._left[0]
+    publisher, clients = left
+    await publish()
+    assert azure.connections("eventgrid").accepted == azure.connections("eventgrid").open == 2
+    await close()
+    await eventually(lambda: azure.connections("eventgrid").open == 1)
+    forks._begin_child()
+    assert client._is_closed
+    assert forks._left[1] == (client._publisher, client._clients)
+    for sdk in clients.values():
+        sdk.close()
+    if publisher is not None:
+        await publisher.close()
     await eventually(lambda: azure.connections("eventgrid").open == 0)
 
 
