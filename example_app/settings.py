@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Self
 
-from pydantic import Field, HttpUrl, UrlConstraints, model_validator
+from pydantic import AfterValidator, Field, HttpUrl, UrlConstraints, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
+
+def _bare(url: HttpUrl) -> HttpUrl:
+    """Give a URL in which nothing is that authenticates: it shows wherever the settings do."""
+    if url.username or url.password or url.query or url.fragment:
+        raise ValueError("must be the URL alone, without a user, a password, a query and a fragment")
+    return url
+
+
 # Azure takes a token over https only.
-HttpsUrl = Annotated[HttpUrl, UrlConstraints(allowed_schemes=["https"])]
+HttpsUrl = Annotated[HttpUrl, UrlConstraints(allowed_schemes=["https"]), AfterValidator(_bare)]
 CosmosName = Annotated[str, Field(pattern=r"^[^/\\?#]{1,255}$")]
 NamespaceHost = Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?$")]
 ContainerName = Annotated[str, Field(pattern=r"^[a-z0-9](-?[a-z0-9]){2,62}$")]

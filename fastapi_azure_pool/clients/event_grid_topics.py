@@ -138,6 +138,10 @@ def _is_endpoint(url: object) -> bool:
         with suppress(ValueError):
             parts = urlsplit(url)
             return bool(
-                parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0 and parts.path.strip("/")
+                parts.scheme in {"http", "https"}
+                and parts.hostname
+                and parts.port != 0
+                and parts.username is None
+                and parts.path.strip("/")
             )
     return False

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import re
 import sys
 import threading
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fastapi_azure_pool import (
     ConnectionFailed,
@@ -18,8 +21,12 @@ from fastapi_azure_pool import (
     PoolState,
     WrongLoopError,
 )
+from fastapi_azure_pool.clients.managed import Sizes
 from tests.clients.waiting import eventually
 from tests.support.scripted_connector import ScriptedConnector, Transport
+
+# What a default makes wrong when another size is given.
+DEPENDENT = {"min_size", "burst_limit", "grow_at"}
 
 
 class Shared:
@@ -49,6 +56,28 @@ class Shared:
 def make(connector: ScriptedConnector | None = None, **options: Any) -> ManagedClient[Transport]:
     """Return a managed client of a scripted connector."""
     return ManagedClient(connector or ScriptedConnector(), service="scripted", **options)
+
+
+numbers = st.one_of(
+    st.none(), st.booleans(), st.integers(-3, 200), st.integers(), st.floats(), st.text(max_size=3), st.just([1])
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.dictionaries(st.sampled_from(sorted(Sizes.__annotations__)), numbers, max_size=4))
+def test_any_sizes_make_a_client_or_are_told_by_name(sizes: dict[str, Any]) -> None:
+    """Whatever the sizes and times are, they are taken, or one of them is named with its value and its bound."""
+    try:
+        limits = make(**sizes).pool._limits
+    except ValueError as error:
+        told = str(error)
+    else:
+        assert 0 <= limits.min_size <= limits.max_size <= limits.burst_limit
+        assert limits.client_limit >= 1
+        return
+    refused = re.match(r"(?P<name>\w+) must be a .*number( of seconds)?,? .*(at least|above) .*, not ", told)
+    assert refused is not None, told
+    assert {refused["name"], f"pool_connection_{refused['name']}"} & sizes.keys() or refused["name"] in DEPENDENT
 
 
 async def test_defaults() -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from example_app.settings import Settings, explain
@@ -147,3 +151,45 @@ def test_connection_string_in_place_of_an_endpoint_is_not_repeated(monkeypatch: 
     for text in (explain(caught.value), str(caught.value), repr(caught.value)):
         assert "AZURE_COSMOS_ENDPOINT" in text.upper()
         assert "c2VjcmV0" not in text
+
+
+AZURE = {
+    "azure_cosmos_endpoint": "https://shop.documents.azure.com:443/",
+    "azure_eventhub_namespace": "shop.servicebus.windows.net",
+    "azure_servicebus_namespace": "shop.servicebus.windows.net",
+    "azure_storage_blob_endpoint": "https://shop.blob.core.windows.net",
+    "azure_eventgrid_topic_endpoint": "https://shop.westeurope-1.eventgrid.azure.net/api/events",
+}
+SECRETS = ("cGw0bnRlZA", "pl4nted")
+texts = st.one_of(
+    st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20),
+    st.sampled_from(
+        [
+            "AccountEndpoint=https://shop.documents.azure.com:443/;AccountKey=cGw0bnRlZA==;",
+            "https://shop.blob.core.windows.net?sv=2024-11-04&sig=pl4nted",
+            "https://me:pl4nted@shop.documents.azure.com",
+            "https://shop.documents.azure.com#pl4nted",
+            "https://shop.documents.azure.com",
+            "sb://Root:pl4nted@shop.servicebus.windows.net",
+            "Endpoint=sb://shop.servicebus.windows.net/;SharedAccessKey=cGw0bnRlZA==",
+            "shop.servicebus.windows.net",
+        ]
+    ),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.booleans(), st.dictionaries(st.sampled_from(sorted(Settings.model_fields)), texts, max_size=4))
+def test_whatever_the_environment_holds_is_taken_or_told_without_it(
+    is_for_azure: bool, environment: dict[str, str]
+) -> None:
+    """Any text in any variable is a setting, or is refused by the variable's name; no secret shows in either."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in ((AZURE if is_for_azure else {}) | environment).items():
+            patch.setenv(name.upper(), value)
+        try:
+            shown, problems = repr(Settings()), []
+        except ValidationError as error:
+            shown, problems = f"{error} {error!r}", explain(error).splitlines()
+    assert [secret for secret in SECRETS if secret in f"{shown} {problems}"] == []
+    assert [problem for problem in problems if not re.match(r"[A-Z_]+(: | without | and )", problem)] == []
