@@ -21,7 +21,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--minutes", type=float, default=1.0, help="how long the load lasts (default: %(default)s)")
     parser.add_argument("--seed", type=int, help="repeats the faults of a run (default: a new one)")
-    parser.add_argument("--per-second", type=float, default=30.0, help="requests (default: %(default)s)")
+    parser.add_argument("--per-second", type=float, default=15.0, help="requests (default: %(default)s)")
     parser.add_argument(
         "--keep", type=Path, metavar="DIRECTORY", help="keep log, journal and data in this new directory"
     )

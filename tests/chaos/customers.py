@@ -36,6 +36,9 @@ _WRONG: tuple[tuple[str, str, dict[str, Any]], ...] = (
 class Customers:
     """Some customers who ask again and again, each one thing at a time.
 
+    Attributes:
+        are_ordering: Whether they place orders now; the rest they do in any case.
+
     Args:
         url: Where the shop is; they ask in ``async with`` only.
         books: Where they note what they asked for and were told.
@@ -49,6 +52,7 @@ class Customers:
         self._lot = random.Random(seed)
         self._mean_pause = CUSTOMERS / per_second
         self._numbers = itertools.count(1)
+        self.are_ordering = True
         self._session: aiohttp.ClientSession
 
     async def __aenter__(self) -> Self:
@@ -83,9 +87,10 @@ class Customers:
     async def _do_something(self, name: str, mine: list[PlacedOrder]) -> None:
         action = self._lot.random()
         if not mine or action < 0.4:
-            attempt = await self.place(name)
-            if attempt.outcome is Placed.ACKNOWLEDGED:
-                mine.append(attempt)
+            if self.are_ordering:
+                attempt = await self.place(name)
+                if attempt.outcome is Placed.ACKNOWLEDGED:
+                    mine.append(attempt)
         elif action < 0.6:
             await self._read(self._lot.choice(mine))
         elif action < 0.7:

@@ -33,6 +33,7 @@ class Report:
         faults: Those that were inflicted.
         strikes: How many requests each kind struck.
         recoveries: What came after each, with what it was.
+        breathers: How often the faults paused because the service was too far behind.
         settling_seconds: How long it took after the load until everything was worked off.
         reconciliation: What is stored.
         complaints: What the service's log should not hold.
@@ -46,6 +47,7 @@ class Report:
     faults: list[PlannedFault] = field(default_factory=list)
     strikes: Counter[str] = field(default_factory=Counter)
     recoveries: list[tuple[str, Recovery]] = field(default_factory=list)
+    breathers: int = 0
     settling_seconds: float = 0.0
     complaints: list[str] = field(default_factory=list)
     connections: dict[str, int] = field(default_factory=dict)
@@ -83,6 +85,8 @@ class Report:
             figures = [getattr(tally, head) for head in heads]
             yield f"  {name:<10}" + "".join(f"{figure:>14}" for figure in figures)
         yield f"  dead letters after too many deliveries: {self.reconciliation.dead_letters}"
+        if self.breathers:
+            yield f"  the faults paused {self.breathers} times because the service was too far behind"
         yield f"  everything was worked off {self.settling_seconds:.1f} s after the load"
         yield ""
         if self.recoveries:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -26,8 +27,12 @@ if TYPE_CHECKING:
     from .recovery import Recovery
     from .schedule import PlannedFault
 
-SETTLING_SECONDS = 180.0
-"""How long working off may take: the longest pauses of pools, worker and sweep, one after the other, on a busy machine."""
+PATIENCE_SECONDS = 120.0
+"""How long working off may stand still: the longest pauses of pools, worker and sweep, one after the other, on a busy machine."""
+
+MOST_BEHIND = 500
+"""With how many messages in the queue no more faults happen and no orders are placed, until there are a quarter of them: what is
+measured is not how much the machine can carry."""
 
 
 class Run:
@@ -46,6 +51,7 @@ class Run:
         self.faults: list[PlannedFault] = []
         self.strikes: Counter[str] = Counter()
         self.recoveries: list[tuple[str, Recovery]] = []
+        self.breathers = 0
         self.settling_seconds = 0.0
         self.connections: dict[str, int] = {}
         self._cloud = cloud
@@ -69,9 +75,12 @@ class Run:
                 await asyncio.gather(*map(self._inflict, together))
                 recovery = await recover(health, self._customers, failures)
                 self.recoveries.append((" and ".join(map(str, together)), recovery))
+                await self._catch_up()
             stopping.set()
             await shopping
-            self.settling_seconds = await self._settle()
+            started = loop.time()
+            await self._work_off(0)
+            self.settling_seconds = loop.time() - started
             async with health.get("/health/pools") as response:
                 pools = (await response.json())["pools"]
             self.connections = {name: pool["totals"]["opened"] for name, pool in pools.items()}
@@ -104,14 +113,24 @@ class Run:
                 await asyncio.sleep(fault.seconds)
                 self.strikes[fault.kind] += await self._cloud.ask("end")
 
-    async def _settle(self) -> float:
+    async def _catch_up(self) -> None:
+        """Let the service catch up when it is too far behind."""
+        if (await self._cloud.ask("pending"))["queued"] > MOST_BEHIND:
+            self.breathers += 1
+            self._customers.are_ordering = False
+            await self._work_off(MOST_BEHIND // 4)
+            self._customers.are_ordering = True
+
+    async def _work_off(self, most: int) -> None:
+        """Wait until no more than so many orders and messages are to be worked off, or until no progress is made."""
         loop = asyncio.get_running_loop()
-        started = loop.time()
-        while loop.time() - started < SETTLING_SECONDS:
-            if not any((await self._cloud.ask("pending")).values()):
-                break
+        fewest, since = math.inf, loop.time()
+        while (pending := sum((await self._cloud.ask("pending")).values())) > most:
+            if pending < fewest:
+                fewest, since = pending, loop.time()
+            elif loop.time() - since > PATIENCE_SECONDS:
+                return
             await asyncio.sleep(0.2)
-        return loop.time() - started
 
 
 async def run(
@@ -135,12 +154,11 @@ async def run(
         sweep_seconds: How often the service looks for orders that were not published.
         module: What the service's process runs.
     """
-    async with (
-        CloudControl(directory) as cloud,
-        serving(module, directory, cloud.environment, sweep_seconds=sweep_seconds) as port,
-    ):
-        one = Run(cloud, port, seed=seed, longest_seconds=longest_seconds, per_second=per_second)
-        await one.go(seconds)
+    async with CloudControl(directory) as cloud:
+        async with serving(module, directory, cloud.environment, sweep_seconds=sweep_seconds) as port:
+            one = Run(cloud, port, seed=seed, longest_seconds=longest_seconds, per_second=per_second)
+            await one.go(seconds)
+        # Now that the service has ended, it tells Azure nothing any more that is not in its journal.
         stored = await cloud.look()
     return Report(
         seed=seed,
@@ -150,6 +168,7 @@ async def run(
         faults=one.faults,
         strikes=one.strikes,
         recoveries=one.recoveries,
+        breathers=one.breathers,
         settling_seconds=one.settling_seconds,
         complaints=find_complaints((directory / "service.log").read_text(errors="replace")),
         connections=one.connections,
