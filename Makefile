@@ -4,9 +4,11 @@ VENV ?= .venv
 LOCK ?= requirements/dev.txt
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+AUDIT := $(VENV)-audit
 JUDGES := tests/judges/node_modules/.installed
-UV_COMPILE := uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+UV_LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock"
+UV_COMPILE := $(UV_LOCK) pyproject.toml
 
 .PHONY: help demo emulator test simulate chaos judges lint format docs bench lock clean
 .DEFAULT_GOAL := help
@@ -75,9 +77,21 @@ $(VENV)/.bench: $(INSTALLED) requirements/bench.txt
 bench: $(VENV)/.bench  ## measure against the peers; writes docs/benchmarks.md and its plot
 	$(BIN)/python -m tests.benchmarks
 
+$(AUDIT)/.installed: requirements/audit.txt
+	$(PYTHON) -m venv $(AUDIT)
+	$(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement $<
+	@touch $@
+
+# Not what lowest.txt pins: that is the oldest that works, and no advice. What cannot be looked up is an error, not clean.
+audit: $(AUDIT)/.installed  ## look for known vulnerabilities in what is pinned (on the internet), and for risky code
+	$(AUDIT)/bin/bandit --quiet --configfile pyproject.toml --recursive fastapi_azure_pool example_app
+	$(AUDIT)/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off \
+		--requirement requirements/dev.txt --requirement requirements/bench.txt --requirement requirements/audit.txt
+
 lock:  ## renew requirements/*.txt (needs uv on the path)
 	$(UV_COMPILE) --extra dev --output-file requirements/dev.txt
 	$(UV_COMPILE) --extra dev --group bench --constraint requirements/dev.txt --output-file requirements/bench.txt
+	$(UV_LOCK) --group audit --output-file requirements/audit.txt
 	$(UV_COMPILE) requirements/lowest.in --extra dev --resolution lowest-direct --output-file requirements/lowest.txt
 
 clean:  ## remove what the targets made

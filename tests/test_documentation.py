@@ -202,6 +202,25 @@ def test_the_blob_page_s_routes_answer(azure: Azure) -> None:
         assert http.post("/files/a.txt/links").json().startswith(f"{azure.blob_endpoint}/files/a.txt?")
 
 
+def test_the_security_page_s_guard_lets_probes_and_operators_through(
+    azure: Azure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Probes need no key, the pools are shown to who has it, to nobody where there is none, and the routes are not documented."""
+    create = run("docs/security.md", (ROOT / "docs/security.md").read_text(), azure)["create_app"]
+    with TestClient(create()) as http:
+        paths = ("/health/live", "/health/ready", "/health/pools", "/health/pools/orders")
+        for key, statuses in (
+            ("", [200, 200, 403, 403]),
+            ("right", [200, 200, 200, 200]),
+            ("wrong", [200, 200, 403, 403]),
+        ):
+            monkeypatch.setenv("OPERATOR_KEY", "right")
+            assert [http.get(path, headers={"x-operator-key": key}).status_code for path in paths] == statuses
+            monkeypatch.delenv("OPERATOR_KEY")
+            assert http.get("/health/pools", headers={"x-operator-key": key}).status_code == 403
+        assert http.get("/openapi.json").json()["paths"] == {}
+
+
 def test_the_quick_start_s_routes_answer(azure: Azure) -> None:
     """The quick start's application writes an order, reads it, streams the orders, and counts them outside a request."""
     defined = run("docs/quickstart.md", (ROOT / "docs/quickstart.md").read_text(), azure)
