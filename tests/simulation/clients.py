@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING, Any
 
 from fastapi_azure_pool.errors import ConnectionFailed, ConnectionsExhausted, PoolClosed, PoolError
@@ -12,7 +13,7 @@ from .line import was_served
 from .scenario import DURATIONS
 
 if TYPE_CHECKING:
-    from fastapi_azure_pool.pool import ConnectionPool, Lease, SharedTransportConnection
+    from fastapi_azure_pool.pool import Lease, SharedTransportConnection
     from tests.support.scripted_connector import Transport
 
     from .pool_world import PoolWorld
@@ -92,23 +93,23 @@ class Client:
 
     async def _stay(self, transport: Transport, *, may_visit: bool) -> None:
         """Hold the place, and do things with it."""
-        lot, world, faults = self._lot, self._world, self._world.connector.faults
-        pool: ConnectionPool[Transport] = world.pool
+        lot, connector, faults = self._lot, self._world.connector, self._world.connector.faults
         for _ in range(lot.choice((0, 1, 1, 2, 3))):
-            if (seconds := lot.choice(DURATIONS)) or lot.random() < 0.5:
-                await asyncio.sleep(seconds)
-            if transport in world.connector.dead:
-                raise Broken("the connection is dead")
-            if world.connector.may(faults.breakage):
-                if lot.random() < 0.5:
-                    raise Broken("the connection broke")
-                self._trace.note(f"reports that {transport} is broken")
-                pool.report(transport, Broken("the connection broke"))
-            if world.connector.may(faults.trouble):
-                raise Trouble("a request failed")
-            if lot.random() < 0.05:
+            if connector.may(faults.expiry):
                 self._trace.note(f"expires {transport}")
-                pool.expire(transport)
+                connector.condemned.add(transport)
+                self._world.pool.expire(transport)
+            if connector.may(faults.breakage):
+                self._trace.note(f"reports that {transport} is broken")
+                connector.condemned.add(transport)
+                self._world.pool.report(transport, Broken("the connection broke"))
+            if (seconds := lot.choice(DURATIONS) * self._world.scenario.patience) or lot.random() < 0.5:
+                await asyncio.sleep(seconds)
+            if transport in connector.dead or connector.may(faults.breakage):
+                connector.condemned.add(transport)
+                raise Broken("the connection broke")
+            if connector.may(faults.trouble):
+                raise Trouble("a request failed")
             if may_visit and lot.random() < 0.05:
                 # For a while only: two who wait for each other's places do so for ever.
                 await self._visit_within(lot.choice((None, 0.25)), lot.choice((0.0, 0.5)), is_second=True)
@@ -140,11 +141,7 @@ class Operator:
             self._trace.note(f"could not open the pool: {error!r}")
 
     async def _close(self) -> None:
-        drain_seconds = self._lot.choice((0.0, 0.0, 0.5, 10.0, float("inf")))
-        self._trace.note(f"closes the pool, drain_seconds {drain_seconds}")
-        self._world.times_closed += 1
-        await self._world.pool.close(drain_seconds)
-        self._trace.note("has closed the pool")
+        await self._world.close_pool(self._lot.choice((0.0, 0.0, 0.5, 10.0, math.inf)))
 
     async def _close_and_open(self) -> None:
         await self._close()

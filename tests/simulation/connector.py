@@ -43,6 +43,7 @@ class SimulatedConnector(AbstractConnector[Transport]):
         created: What create() has returned, in order.
         open: Those of them that close() has not been called with.
         dead: Those that are dead, known or not.
+        condemned: Those that the pool may rightly have to retire at once: the dead, and those found or called broken.
         before_close: Called with each connection when close() begins.
     """
 
@@ -53,6 +54,8 @@ class SimulatedConnector(AbstractConnector[Transport]):
         self.created: list[Transport] = []
         self.open: dict[Transport, None] = {}
         self.dead: set[Transport] = set()
+        self.condemned: set[Transport] = set()
+        self._deaths: list[asyncio.TimerHandle] = []
         self.before_close: Callable[[Transport], object] = lambda transport: None
         self._create_timeout: float = scenario.sizes["create_timeout"]
         self._close_timeout: float = scenario.sizes["close_timeout"]
@@ -62,6 +65,8 @@ class SimulatedConnector(AbstractConnector[Transport]):
     def cease(self) -> None:
         """Let nothing go wrong any more."""
         self.faults = Faults()
+        for death in self._deaths:
+            death.cancel()
 
     def may(self, likelihood: float) -> bool:
         """Draw whether something happens."""
@@ -80,7 +85,7 @@ class SimulatedConnector(AbstractConnector[Transport]):
         self._trace.note(f"create() returns {transport}")
         if self.may(self.faults.death):
             seconds = self._lot.choice(DURATIONS)
-            asyncio.get_running_loop().call_later(seconds, self._die, transport)
+            self._deaths.append(asyncio.get_running_loop().call_later(seconds, self._die, transport))
         return transport
 
     async def ready(self, connection: Transport) -> bool:
@@ -110,13 +115,15 @@ class SimulatedConnector(AbstractConnector[Transport]):
     def is_fatal(self, error: BaseException) -> bool:
         """Tell whether it is `Broken`."""
         if self.may(self.faults.misjudgement):
+            self.condemned.update(self.open)  # Whichever of them it is.
             raise Trouble("cannot judge")
         return isinstance(error, Broken)
 
     def _die(self, connection: Transport) -> None:
-        if connection in self.open and self.faults.death + self.faults.stillbirth:
+        if connection in self.open:
             self._trace.note(f"{connection} dies")
             self.dead.add(connection)
+            self.condemned.add(connection)
 
     async def _work(self, what: str, patience: float, hang: float) -> None:
         """Take some time; perhaps more than somebody's patience, perhaps in spite of being cancelled."""
@@ -148,5 +155,6 @@ class TellingConnector(SimulatedConnector):
     def is_closed(self, connection: Transport) -> bool:
         """Tell whether it is dead."""
         if self.may(self.faults.blindness):
+            self.condemned.add(connection)
             raise Trouble("cannot tell")
         return connection in self.dead

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -85,6 +86,16 @@ class SeededLoop(VirtualTimeLoop):
         found += [f"error that nobody looks at: {future!r}" for future in self.futures if future._log_traceback]
         found += [f"complaint {complaint}" for complaint in self.complaints]
         return sorted(found)
+
+    def abandon(self) -> None:
+        """End every task where it is, after a failure: Python would do so some time later, and complain."""
+        ended: set[asyncio.Task[Any]] = set()
+        while tasks := asyncio.all_tasks(self) - ended:
+            for task in tasks:
+                ended.add(task)
+                task._log_destroy_pending = False  # type: ignore[attr-defined]  # the stubs leave it out
+                with contextlib.suppress(Exception):
+                    task.get_coro().close()
 
     def _run_once(self) -> None:
         super()._run_once()  # type: ignore[misc]  # the stubs leave it out

@@ -15,6 +15,8 @@ from .aim import AimWatch
 from .clients import Client, Operator, Visit
 from .connector import SimulatedConnector, TellingConnector
 from .line import LineWatch
+from .pauses import PauseWatch
+from .replacement import RetirementWatch
 from .scenario import DURATIONS, Scenario
 from .world import World
 
@@ -60,6 +62,8 @@ class PoolWorld(World):
         self.jumped_seconds = 0.0
         self._line = LineWatch()
         self._aim = AimWatch()
+        self._pauses = PauseWatch()
+        self._retirements = RetirementWatch(self.connector.condemned)
         self._lasting = 0
         self._asked_in_step = 0
         self._actors: list[asyncio.Task[None]] = []
@@ -97,7 +101,7 @@ class PoolWorld(World):
     async def _let_everybody_finish(self) -> None:
         """Wait for all actors, who must be through in bounded time, each as it should be."""
         visits = sum(not actor.done() for actor in self._actors)
-        self._everybody_told_by = self.loop.now + BOUND_SECONDS * (1 + visits)
+        self._everybody_told_by = self.loop.now + BOUND_SECONDS * (1 + visits) * self.scenario.patience
         if self._actors:
             await asyncio.wait(self._actors)
         self._everybody_told_by = float("inf")
@@ -124,9 +128,8 @@ class PoolWorld(World):
     async def _close(self) -> None:
         """Close the pool under whoever is inside."""
         drain_seconds = self.lot.choice((0.0, 1.0, 100.0))
-        self.trace.note(f"closes the pool for good, drain_seconds {drain_seconds}")
-        self.times_closed += 1
-        await self.pool.close(drain_seconds)
+        self.trace.note("closes the pool for good")
+        await self.close_pool(drain_seconds)
         await self._let_everybody_finish()
 
     def _interfere(self) -> None:
@@ -148,6 +151,15 @@ class PoolWorld(World):
             if victim.cancel():
                 self.trace.note(f"{victim.get_name()} is cancelled")
                 self._cancelled.add(victim)
+
+    async def close_pool(self, drain_seconds: float) -> None:
+        """Close the pool, which must not take much longer than its clients are given."""
+        self.trace.note(f"closes the pool, drain_seconds {drain_seconds}")
+        self.times_closed += 1
+        latest = self.loop.now - self.jumped_seconds + drain_seconds + 4 * self.scenario.sizes["close_timeout"]
+        await self.pool.close(drain_seconds)
+        self.trace.note("has closed the pool")
+        assert self.loop.now - self.jumped_seconds <= latest + PRECISION, "closed too late"
 
     # What callers tell ---------------------------------------------------------------------------------------------------------
 
@@ -239,6 +251,8 @@ class PoolWorld(World):
         self._check_transports(generation)
         self._check_growth(generation)
         self._aim.look(generation, somebody_asked=self._asked_in_step == self.loop.step)
+        self._pauses.look(generation)
+        self._retirements.look(generation, self.loop.now)
         self._line.look(() if generation is None else generation.waiters.line or ())
         if not self._is_calm:
             self._interfere()

@@ -24,6 +24,7 @@ class Faults:
         death: A connection dies some time later, and says nothing.
         breakage: What a client does fails with an error that means that the connection is broken.
         trouble: What a client does fails with another error.
+        expiry: A client expires the connection that it uses.
         misjudgement: is_fatal() raises.
         blindness: is_closed() raises.
         slow_close: close() takes longer than the pool waits for it.
@@ -39,6 +40,7 @@ class Faults:
     death: float = 0.0
     breakage: float = 0.0
     trouble: float = 0.0
+    expiry: float = 0.0
     misjudgement: float = 0.0
     blindness: float = 0.0
     slow_close: float = 0.0
@@ -71,6 +73,7 @@ class Scenario:
         faults: What can go wrong.
         clients: How many callers come.
         operators: How many tasks open and close the pool.
+        patience: How many times as long as usual they stay.
         storm_seconds: How long things go wrong.
         cancellation: How likely it is that some caller is cancelled after a step.
         clock_jump: How likely it is that the clock jumps after a step.
@@ -84,6 +87,7 @@ class Scenario:
     faults: Faults
     clients: int
     operators: int
+    patience: int
     storm_seconds: float
     cancellation: float
     clock_jump: float
@@ -92,9 +96,11 @@ class Scenario:
     @classmethod
     def draw(cls, lot: random.Random) -> Scenario:
         """Draw one."""
-        client_limit = lot.choice((1, 1, 2, 3, 5))
-        max_size = lot.randint(1, 4)
+        is_tight = lot.random() < 0.2  # So that the cap is met.
+        client_limit = 1 if is_tight else lot.choice((1, 1, 2, 3, 5))
+        max_size = 1 if is_tight else lot.randint(1, 4)
         faults = Faults.draw(lot)
+        faults.expiry = lot.choice((0.0, 0.0, 0.05, 0.5, 0.9))
         # After a jump of the clock the pool may rightly give up on what ignores its cancellation.
         may_jump = not faults.stubbornness and lot.random() < 0.3
         can_tell = lot.random() < 0.7
@@ -106,18 +112,20 @@ class Scenario:
                 "max_lifespan_seconds": lot.choice((None, None, 3.0, 10.0, 60.0)),
                 "max_concurrent_creates": lot.choice((None, 1, 2, 4)),
                 "min_size": lot.choice((0, 0, 1, lot.randint(0, max_size))),
-                "burst_limit": lot.choice((None, max_size + lot.randint(0, 3))),
+                "burst_limit": lot.choice((None, max_size + lot.randint(0, 0 if is_tight else 3))),
                 "grow_at": lot.choice((None, lot.randint(1, client_limit))),
                 "max_waiting": lot.choice((None, None, None, 0, 1, 3)),
                 "create_timeout": lot.choice((0.5, 2.0, 8.0)),
                 "close_timeout": lot.choice((0.5, 2.0, 4.0)),
+                "leak_warning_seconds": lot.choice((None, None, 0.25, 1.0, 5.0)),
             },
             can_tell=can_tell,
             grow_at=lot.choice((None, None, 1, 2)),
             probe_seconds=lot.choice((None, 1.0, 2.5)) if can_tell else None,
             faults=faults,
-            clients=lot.randint(1, 16),
+            clients=lot.randint(1, 12),
             operators=lot.choice((0, 0, 1, 1, 2, 3)),
+            patience=lot.choice((1, 1, 1, 4, 8)),
             storm_seconds=lot.choice((0.0, 3.0, 10.0, 30.0)),
             cancellation=lot.choice((0.0, 0.01, 0.03, 0.1)),
             clock_jump=lot.choice((0.005, 0.02)) if may_jump else 0.0,

@@ -75,6 +75,9 @@ class World(ABC):
                 loop.run_until_complete(loop.create_task(self._live(), name="world"))
                 self.check_end()
                 assert loop.leftovers() == [], loop.leftovers()
+        except BaseException:
+            loop.abandon()
+            raise
         finally:
             loop.close()
         return loop.step

@@ -92,6 +92,7 @@ def check(pool: ConnectionPool[Transport], *, leases: int) -> None:
         the_counts_that_are_kept_are_those_that_are_found(census)
         who_waits_has_something_to_wait_for(census)
         the_alarm_rings_for_what_falls_due_next(census)
+        the_alarm_rings_for_the_lease_held_longest(census)
 
 
 def check_at_rest(pool: ConnectionPool[Transport]) -> None:
@@ -178,6 +179,17 @@ def the_alarm_rings_for_what_falls_due_next(census: Census) -> None:
         assert rings_at <= generation.backoff.retry_at
     elif census.ready and not census.is_at_the_cap:
         assert rings_at <= min(generation.retirement.times(census.ready, generation._now()), default=math.inf)
+
+
+def the_alarm_rings_for_the_lease_held_longest(census: Census) -> None:
+    """Where the pool warns of leaks, its timer is set to the first lease that it has to warn of, or before."""
+    seconds, generation = census.limits.leak_warning_seconds, census.generation
+    if seconds is None or (generation._drained is not None and generation._drained.done()):
+        return
+    oldest = next(iter(generation.leaks._held), None)
+    if oldest is not None:
+        assert generation._alarm._handle is not None
+        assert generation._alarm._when <= oldest.held_since + seconds
 
 
 def who_waits_is_being_helped(census: Census) -> None:
