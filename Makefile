@@ -10,7 +10,7 @@ UV_LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-h
 	--custom-compile-command "make lock"
 UV_COMPILE := $(UV_LOCK) pyproject.toml
 
-.PHONY: help demo emulator test simulate chaos judges lint format docs bench lock clean
+.PHONY: help demo emulator test simulate chaos soak judges lint format docs bench lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -50,6 +50,9 @@ simulate: $(INSTALLED)  ## live SEEDS (100000) random lives of each kind on all 
 
 chaos: $(INSTALLED)  ## load and faults for MINUTES (1) on the example application, then reconcile; SEED=17 repeats the faults
 	@$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),1) $(if $(SEED),--seed $(SEED))
+
+soak: $(INSTALLED)  ## check out CHECKOUTS (2000000) times, ask REQUESTS (200000) times: nothing may be left of it
+	@$(BIN)/python -m tests.soak $(if $(CHECKOUTS),--checkouts $(CHECKOUTS)) $(if $(REQUESTS),--requests $(REQUESTS))
 
 # Installed once, whatever the virtual environment: they are plain JavaScript.
 $(JUDGES): tests/judges/package-lock.json | $(INSTALLED)

@@ -1,0 +1,1 @@
+"""Long runs after which nothing may be left: ``python -m tests.soak``."""
