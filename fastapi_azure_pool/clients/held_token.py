@@ -38,6 +38,7 @@ class HeldToken:
             lives less than 600 s), and up to a tenth of the rest later, so that many processes do not ask together.
         wait_at: When callers begin to wait for the next one: 10 s before the end, or a tenth of its life.
         is_used: Whether anyone has asked for it.
+        is_told: Whether the log tells that there is no new one.
         backoff: When to try again after a renewal that failed.
         rests_until: Until when callers do not try again either, once it has ended.
     """
@@ -47,6 +48,7 @@ class HeldToken:
     renew_at: float
     wait_at: float
     is_used: bool = False
+    is_told: bool = False
     backoff: Backoff = field(default_factory=Backoff, repr=False)
     rests_until: float = 0.0
 
@@ -79,6 +81,10 @@ class HeldToken:
     def serves(self, now: float) -> bool:
         """Tell whether callers get it without waiting for a new one."""
         return now < self.wait_at
+
+    def is_late(self, now: float) -> bool:
+        """Tell whether half of the time for its renewal is over."""
+        return now >= (self.renew_at + self.info.expires_on) / 2
 
     def renewal_failed(self, error: BaseException, now: float) -> None:
         """Put the next attempt off: a random part of 0.5 s, then of 1, 2, 4 ... up to 30 s."""

@@ -267,15 +267,18 @@ class TokenKeeper:
         wish, now = key[0], self._clock()
         held = self._held.get(wish)
         error = request.exception()  # Seen, also where every caller has gone.
+        is_alarming = True
         if error is None:
             info = request.result().info
             if held is not None and held.info.token == info.token:
-                # azure-identity does so when it has failed, or thinks that it is too early.
+                # azure-identity does so when it has failed, and also for 30 s after any request, as for another service's token.
                 error = ClientAuthenticationError(message="the credential gave the same token again")
+                is_alarming = held.is_late(now)
             elif info.expires_on > now and (held is None or held.number < number):
                 self._held[wish] = HeldToken.of(info, number, now)
         if error is not None and held is not None:
-            if not held.backoff.is_failing:
+            if is_alarming and not held.is_told:
+                held.is_told = True
                 _logger.warning(
                     "no new token for %s (%s): the one that is held is good for %d s more, and a new one goes on being asked for",
                     " ".join(wish.scopes),

@@ -229,6 +229,25 @@ async def test_a_credential_that_gives_the_same_token_is_asked_again(keeper: Tok
     assert await token(keeper) != "token-1"
 
 
+async def test_the_same_token_is_told_when_it_lasts(
+    keeper: TokenKeeper, endpoint: Endpoint, caplog: pytest.LogCaptureFixture
+) -> None:
+    """azure-identity gives the same token also for 30 s after another service's: the log tells when half of the time is over."""
+    keeper.keep_fresh([SCOPE])
+    for repeating, told in ((120, 0), (240, 1)):
+        await let_time_pass(3000)
+        held = await token(keeper)
+        endpoint.repeats = True
+        await let_time_pass(300 + repeating)
+        endpoint.repeats = False
+        await let_time_pass(31)
+        assert await token(keeper) != held
+        assert len(caplog.records) == told
+    left = re.search(r"is good for (\d+) s more", caplog.messages[0])
+    assert left is not None
+    assert 100 < int(left[1]) <= 150
+
+
 async def test_a_token_that_has_expired_is_not_kept(keeper: TokenKeeper, endpoint: Endpoint) -> None:
     """A credential whose tokens are no good is asked by each caller, and by nobody else."""
     endpoint.lifetime = -10
