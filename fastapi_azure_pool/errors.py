@@ -246,7 +246,8 @@ class AzureBlobError(_SdkLike):
         self.message = _without_signature(str(getattr(error, "message", None) or error))
         super().__init__(self.message if blob_name is None else f"blob {blob_name!r}: {self.message}")
         self.status_code: int | None = getattr(error, "status_code", None)
-        self.reason: str | None = getattr(error, "reason", None)
+        reason = getattr(error, "reason", None)
+        self.reason: str | None = None if reason is None else _without_signature(str(reason))
         code = getattr(error, "error_code", None)
         self.error_code: str | None = getattr(code, "value", code)
         self.blob_name = blob_name
