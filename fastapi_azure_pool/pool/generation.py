@@ -450,7 +450,7 @@ class Generation(Generic[ConnT]):
         self._counters.open_failures += 1
         self.last_error = (type(error).__name__, now)
         retry_at = self.backoff.failed(error, now)
-        self._alarm.wake_by(retry_at)
+        self._set_alarm(now)  # For the next attempt, and for what had to wait while this one kept the pool at its cap.
         _logger.warning(
             "%s: opening a connection failed with %s; next attempt in %.1f s",
             self.label,

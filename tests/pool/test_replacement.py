@@ -231,3 +231,20 @@ async def test_a_replacement_waits_its_turn_behind_a_drain(make_pool: MakePool, 
     assert [connection.state for connection in pool.connections] == [ConnectionState.DRAINING]
     await let_time_pass(1)
     assert (pool.stats().ready, pool.stats().opening, pool.stats().draining) == (1, 0, 1)
+
+
+async def test_what_has_waited_at_the_cap_leaves_when_the_opening_that_filled_it_has_failed(
+    make_pool: MakePool, connector: ScriptedConnector, due_after: Callable[..., None]
+) -> None:
+    """A connection whose lifespan ends at the cap drains as soon as there is room, not after the pause before the next attempt."""
+    due_after(1.0, 0.9)
+    pool = make_pool(client_limit=1, max_size=1, max_lifespan_seconds=10)
+    (first,) = await admit(pool)
+    pool.expire(first.transport)
+    await admit(pool)
+    connector.create_seconds, connector.create_error = 5, OSError()
+    await let_time_pass(10)
+    assert (pool.stats().ready, pool.stats().opening, pool.stats().draining) == (1, 1, 1)
+    await let_time_pass(4)
+    assert pool.stats().totals.open_failures == 1
+    assert (pool.stats().ready, pool.stats().opening, pool.stats().draining) == (0, 0, 2)

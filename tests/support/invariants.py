@@ -177,7 +177,7 @@ def the_alarm_rings_for_what_falls_due_next(census: Census) -> None:
     rings_at = math.inf if generation._alarm._handle is None else generation._alarm._when
     if generation.backoff.retry_at is not None:
         assert rings_at <= generation.backoff.retry_at
-    elif census.ready and not census.is_at_the_cap:
+    if census.ready and not census.is_at_the_cap:
         assert rings_at <= min(generation.retirement.times(census.ready, generation._now()), default=math.inf)
 
 
