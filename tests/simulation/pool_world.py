@@ -77,7 +77,8 @@ class PoolWorld(World):
     async def live(self) -> None:
         """Let the storm rage, calm down, and close."""
         scenario, trace = self.scenario, self.trace
-        trace.note(f"{scenario}")
+        for line in scenario.lines():
+            trace.note(line)
         if scenario.is_eager:
             self.loop.set_task_factory(eager_task_factory)
         for number in range(scenario.clients):

@@ -56,9 +56,16 @@ class Faults:
             Groce, Zhang, Eide, Chen and Regehr, "Swarm Testing" (2012): tests that each leave out a part find more.
         """
         swarm = lot.choice((0.0, 0.15, 0.3, 0.5))
-        return cls(
+        faults = cls(
             **{field.name: lot.choice((0.02, 0.1, 0.3, 0.7)) if lot.random() < swarm else 0.0 for field in fields(cls)}
         )
+        # Not a fault, and more often: where connections drain under clients who stay, the cap is met.
+        faults.expiry = lot.choice((0.0, 0.0, 0.05, 0.5, 0.9))
+        return faults
+
+    def __str__(self) -> str:
+        likely = {field.name: getattr(self, field.name) for field in fields(self)}
+        return ", ".join(f"{name}={likelihood}" for name, likelihood in likely.items() if likelihood) or "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +107,6 @@ class Scenario:
         client_limit = 1 if is_tight else lot.choice((1, 1, 2, 3, 5))
         max_size = 1 if is_tight else lot.randint(1, 4)
         faults = Faults.draw(lot)
-        faults.expiry = lot.choice((0.0, 0.0, 0.05, 0.5, 0.9))
         # After a jump of the clock the pool may rightly give up on what ignores its cancellation.
         may_jump = not faults.stubbornness and lot.random() < 0.3
         can_tell = lot.random() < 0.7
@@ -131,3 +137,14 @@ class Scenario:
             clock_jump=lot.choice((0.005, 0.02)) if may_jump else 0.0,
             is_eager=lot.random() < 0.15,
         )
+
+    def lines(self) -> list[str]:
+        """Tell what was drawn, for a trace."""
+        told = {
+            field.name: getattr(self, field.name) for field in fields(self) if field.name not in {"sizes", "faults"}
+        }
+        return [
+            f"sizes: {', '.join(f'{name}={size}' for name, size in self.sizes.items() if size is not None)}",
+            f"faults: {self.faults}",
+            f"life: {', '.join(f'{name}={value}' for name, value in told.items())}",
+        ]
