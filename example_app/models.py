@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 CustomerId = Annotated[
     str, Field(description="The customer who orders.", pattern=r"^[A-Za-z0-9_-]{1,64}$", examples=["ada"])
@@ -26,7 +26,14 @@ OrderId = Annotated[
         examples=["ada-18bd04e5a3c1f2005e1f0a9c"],
     ),
 ]
-Quantity = Annotated[int, Field(strict=True, ge=1, le=1000)]
+
+
+def _whole(value: object) -> object:
+    """Give 2 for 2.0: JSON has one kind of number, and JSON Schema counts every whole one as an integer."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Quantity = Annotated[int, Field(strict=True, ge=1, le=1000), BeforeValidator(_whole)]
 UnitPrice = Annotated[
     int,
     Field(
@@ -36,6 +43,7 @@ UnitPrice = Annotated[
         le=1_000_000_000,
         examples=[1250],
     ),
+    BeforeValidator(_whole),
 ]
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import math
-from http import HTTPStatus
+from http import HTTPMethod, HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from azure.core.exceptions import AzureError, HttpResponseError
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from fastapi_azure_pool import AzureBlobError
 
@@ -24,6 +25,7 @@ _logger = logging.getLogger(__name__)
 
 PROBLEM_JSON = "application/problem+json"
 INVALID = "The request is not valid."
+UNREADABLE = "There was an error parsing the body"  # FastAPI's words
 REFUSED = "Azure did not accept the service's request."
 UNAVAILABLE = "Azure cannot answer at the moment."
 
@@ -77,8 +79,11 @@ def install_problem_handlers(app: FastAPI) -> None:
     """Answer every error of a request, of the application and of Azure with a problem document."""
 
     @app.exception_handler(HTTPException)
-    async def answer_http_exception(_request: Request, error: HTTPException) -> ProblemResponse:
-        return problem(error.status_code, error.detail, error.headers)
+    async def answer_http_exception(request: Request, error: HTTPException) -> ProblemResponse:
+        headers = dict(error.headers or {})
+        if error.status_code == 405:
+            headers["Allow"] = ", ".join(_methods(request))
+        return problem(error.status_code, error.detail, headers)
 
     @app.exception_handler(RequestValidationError)
     async def answer_invalid_request(_request: Request, error: RequestValidationError) -> ProblemResponse:
@@ -103,6 +108,15 @@ def install_problem_handlers(app: FastAPI) -> None:
         return problem(503, UNAVAILABLE, {"Retry-After": str(_retry_after_seconds(error))})
 
 
+def _methods(request: Request) -> list[str]:
+    """Give the methods of a path, which may be those of several routes; the framework tells those of one."""
+    return [
+        method
+        for method in HTTPMethod
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in request.app.routes)
+    ]
+
+
 def _content(status: int, detail: str, **more: Any) -> dict[str, Any]:
     return {"title": HTTPStatus(status).phrase, "status": status, "detail": detail, **more}
 
@@ -123,6 +137,10 @@ COMMON_PROBLEMS = {
     **document(502, REFUSED, "Azure refused what the service asked of it."),
 }
 """The problems of every route that uses Azure; its 503 is that of the pool, `POOL_RESPONSES`."""
+
+
+UNREADABLE_BODY = document(400, UNREADABLE, "The body cannot be read as JSON.")
+"""The problem of every route that takes a body."""
 
 
 def _retry_after_seconds(error: AzureError) -> int:

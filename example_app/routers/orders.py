@@ -26,7 +26,7 @@ from example_app.invoices import MEDIA_TYPE
 from example_app.models import NewOrder, Order, OrderChange, OrderPage, customer_of
 from example_app.outbox import store
 from example_app.paging import MAX_TOKEN_KILOBYTES, unwrap, wrap
-from example_app.problems import COMMON_PROBLEMS, document, no_such_invoice, no_such_order
+from example_app.problems import COMMON_PROBLEMS, UNREADABLE_BODY, document, no_such_invoice, no_such_order
 from fastapi_azure_pool import POOL_RESPONSES
 
 ETAG = {"ETag": {"description": "The order's version, for `If-Match`.", "schema": {"type": "string"}}}
@@ -45,7 +45,9 @@ NO_SUCH_INVOICE = document(
 router = APIRouter(prefix="/orders", tags=["orders"], responses={**COMMON_PROBLEMS, **POOL_RESPONSES})
 
 
-@router.post("", status_code=201, summary="Place an order", responses={201: {"headers": ETAG | LOCATION}})
+@router.post(
+    "", status_code=201, summary="Place an order", responses={201: {"headers": ETAG | LOCATION}, **UNREADABLE_BODY}
+)
 async def create_order(new_order: NewOrder, orders: OrdersClient, publisher: PlacedOrders, response: Response) -> Order:
     """Store a new order and give it with its id, its status and its total. Soon it is confirmed, in the background."""
     order = Order.place(new_order)
@@ -123,6 +125,7 @@ async def list_orders(
     summary="Change an order",
     responses={
         200: {"headers": ETAG},
+        **UNREADABLE_BODY,
         **NO_SUCH_ORDER,
         **document(412, CHANGED, "The order has another `ETag` by now."),
         **document(428, UNCONDITIONAL, "`If-Match` is missing."),

@@ -42,10 +42,10 @@ def test_every_route_is_documented(document: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("path", "method", "statuses"),
     [
-        ("/orders", "post", ["201", "422", "502", "503"]),
+        ("/orders", "post", ["201", "400", "422", "502", "503"]),
         ("/orders", "get", ["200", "400", "422", "502", "503"]),
         ("/orders/{order_id}", "get", ["200", "404", "422", "502", "503"]),
-        ("/orders/{order_id}", "patch", ["200", "404", "412", "422", "428", "502", "503"]),
+        ("/orders/{order_id}", "patch", ["200", "400", "404", "412", "422", "428", "502", "503"]),
         ("/orders/{order_id}/invoice", "get", ["200", "404", "422", "502", "503"]),
     ],
 )

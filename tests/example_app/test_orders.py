@@ -28,6 +28,14 @@ async def test_placed_order_has_an_id_a_status_and_a_total(shop: httpx2.AsyncCli
     assert answer.headers["ETag"].startswith('"')
 
 
+async def test_whole_numbers_may_be_written_with_a_point(shop: httpx2.AsyncClient, new_order: dict[str, Any]) -> None:
+    """2.0 is a whole number in JSON, as the document has it, and is stored and given as 2."""
+    new_order["lines"] = [{"sku": "pot", "quantity": 2.0, "unit_price": 1e3}]
+    answer = await shop.post("/orders", json=new_order)
+    assert answer.status_code == 201
+    assert '"quantity":2,"unit_price":1000}' in answer.text
+
+
 async def test_placed_order_can_be_read(shop: httpx2.AsyncClient, new_order: dict[str, Any]) -> None:
     """GET of the Location gives the same order with the same ETag."""
     placed = await shop.post("/orders", json=new_order)

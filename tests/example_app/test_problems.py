@@ -87,12 +87,13 @@ async def test_wrong_change_is_refused(shop: httpx2.AsyncClient, body: str) -> N
 
 
 async def test_unknown_route_and_method_are_problems_too(shop: httpx2.AsyncClient) -> None:
-    """404 of a path and 405 of a method come as problem documents, 405 with Allow."""
+    """404 of a path and 405 of a method come as problem documents, 405 with all methods that the path has in Allow."""
     missing = await shop.get("/invoices")
     assert (missing.status_code, missing.json()["title"]) == (404, "Not Found")
     wrong = await shop.delete("/orders")
     assert (wrong.status_code, wrong.headers["Content-Type"]) == (405, PROBLEM)
-    assert "Allow" in wrong.headers
+    assert wrong.headers["Allow"] == "GET, POST"
+    assert (await shop.delete("/health/live")).headers["Allow"] == "GET"
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 import httpx2
+import uvicorn
+
+from tests.clients.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
@@ -58,6 +62,18 @@ async def serving(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
     """Run the lifespan and give an HTTP client; what a handler raises becomes the answer 500, as with a server."""
     async with Lifespan(app) as lifespan, client_of(app, lifespan.state) as client:
         yield client
+
+
+@asynccontextmanager
+async def serving_with_uvicorn(app: FastAPI) -> AsyncIterator[int]:
+    """Serve an application on a free port of loopback; give the port."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, lifespan="on", log_config=None, timeout_graceful_shutdown=5))
+    task = asyncio.create_task(server.serve([listener]))
+    await eventually(lambda: server.started or task.done())
+    yield int(listener.getsockname()[1])
+    server.should_exit = True
+    await task
 
 
 def client_of(app: FastAPI, state: dict[str, Any] | None = None) -> httpx2.AsyncClient:

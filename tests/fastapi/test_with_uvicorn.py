@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import pytest
-import uvicorn
 from azure.cosmos.aio import ContainerProxy
-from fastapi import Depends, FastAPI, Request
+from fastapi import Depends, Request
 from fastapi.responses import StreamingResponse
 
 from fastapi_azure_pool import ManagedCosmos, health_router, pooled
 from tests.clients.waiting import eventually
+from tests.fastapi.driver import serving_with_uvicorn
 from tests.fastapi.scripted import ScriptedClient, app_with
 
 if TYPE_CHECKING:
@@ -23,18 +21,6 @@ if TYPE_CHECKING:
     from fastapi_azure_pool.emulator import Emulator
 
 Orders = Annotated[ContainerProxy, Depends(pooled("orders"))]
-
-
-@asynccontextmanager
-async def serving_with_uvicorn(app: FastAPI) -> AsyncIterator[int]:
-    """Serve an application on a free port of loopback; give the port."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, lifespan="on", log_config=None, timeout_graceful_shutdown=5))
-    task = asyncio.create_task(server.serve([listener]))
-    await eventually(lambda: server.started or task.done())
-    yield int(listener.getsockname()[1])
-    server.should_exit = True
-    await task
 
 
 async def ask(port: int, method: str, path: str, *headers: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

@@ -22,7 +22,7 @@ def test_the_page_s_files_are_a_project_whose_tests_pass(pytester: pytest.Pytest
     pytester.makeini(
         "[pytest]\nfilterwarnings = error\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n"
     )
-    pytester.runpytest_subprocess("-p", "no:hypothesispytest").assert_outcomes(passed=7)
+    pytester.runpytest_subprocess("-p", "no:hypothesispytest", "-p", "no:schemathesis").assert_outcomes(passed=7)
 
 
 def test_the_documented_configuration_is_known(pytestconfig: pytest.Config) -> None:

@@ -81,7 +81,7 @@ async def test_with_anyio(azure_pool_app, azure_emulator):
 def run(pytester: pytest.Pytester, *options: str, configuration: tuple[str, ...] = ()) -> pytest.RunResult:
     """Run a project's tests; a warning fails them, such as that of something that is not closed."""
     pytester.makeini("\n".join(["[pytest]", "filterwarnings = error", *configuration]))
-    return pytester.runpytest_subprocess("-p", "no:hypothesispytest", *options)
+    return pytester.runpytest_subprocess("-p", "no:hypothesispytest", "-p", "no:schemathesis", *options)
 
 
 def test_no_plugin_for_coroutines_is_needed(pytester: pytest.Pytester) -> None:
