@@ -12,6 +12,13 @@ from pathlib import Path
 from .run import run
 
 
+def show(line: str) -> None:
+    """Show whoever sits at the terminal how it goes, on the line that showed it before."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r{line:<100}")
+        sys.stderr.flush()
+
+
 def main() -> int:
     """Make a run and print its report.
 
@@ -38,8 +45,11 @@ def main() -> int:
                 longest_seconds=8.0,
                 per_second=options.per_second,
                 sweep_seconds=5.0,
+                tell=show,
             )
         )
+    if sys.stderr.isatty():
+        sys.stderr.write("\n")
     print(report)
     return 1 if report.findings else 0
 

@@ -22,6 +22,7 @@ from .report import Report
 from .schedule import plan
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from .recovery import Recovery
@@ -44,9 +45,19 @@ class Run:
         seed: What the faults and the load follow from.
         longest_seconds: How long a fault lasts at most.
         per_second: How many requests the customers send in a second, about.
+        tell: Called after each fault with a line that tells how it goes.
     """
 
-    def __init__(self, cloud: CloudControl, port: int, *, seed: int, longest_seconds: float, per_second: float) -> None:
+    def __init__(
+        self,
+        cloud: CloudControl,
+        port: int,
+        *,
+        seed: int,
+        longest_seconds: float,
+        per_second: float,
+        tell: Callable[[str], None],
+    ) -> None:
         self.books = Books()
         self.faults: list[PlannedFault] = []
         self.strikes: Counter[str] = Counter()
@@ -57,6 +68,7 @@ class Run:
         self._cloud = cloud
         self._port = port
         self._url = f"http://127.0.0.1:{port}"
+        self._tell = tell
         self._lot = random.Random(seed)
         self._plan = plan(seed, longest_seconds=longest_seconds)
         self._customers = Customers(self._url, self.books, seed=seed, per_second=per_second)
@@ -75,6 +87,10 @@ class Run:
                 await asyncio.gather(*map(self._inflict, together))
                 recovery = await recover(health, self._customers, failures)
                 self.recoveries.append((" and ".join(map(str, together)), recovery))
+                self._tell(
+                    f"{seconds - max(until - loop.time(), 0):.0f} of {seconds:.0f} s: {len(self.faults)} faults,"
+                    f" {len(self.books.placed)} orders, {len(self.books.findings)} findings so far"
+                )
                 await self._catch_up()
             stopping.set()
             await shopping
@@ -142,6 +158,7 @@ async def run(
     per_second: float,
     sweep_seconds: float,
     module: str = "tests.chaos.application",
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Report:
     """Make one run and report.
 
@@ -153,10 +170,11 @@ async def run(
         per_second: How many requests are sent in a second, about.
         sweep_seconds: How often the service looks for orders that were not published.
         module: What the service's process runs.
+        tell: Called after each fault with a line that tells how it goes.
     """
     async with CloudControl(directory) as cloud:
         async with serving(module, directory, cloud.environment, sweep_seconds=sweep_seconds) as port:
-            one = Run(cloud, port, seed=seed, longest_seconds=longest_seconds, per_second=per_second)
+            one = Run(cloud, port, seed=seed, longest_seconds=longest_seconds, per_second=per_second, tell=tell)
             await one.go(seconds)
         # Now that the service has ended, it tells Azure nothing any more that is not in its journal.
         stored = await cloud.look()
