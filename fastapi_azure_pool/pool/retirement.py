@@ -97,6 +97,8 @@ class Retirement(Generic[ConnT]):
         for connection in self._ledger.idle():
             if connection.idle_since is None or connection.idle_since + limits.max_idle_seconds > now:
                 break  # The longest idle come first.
+            if connection in leaving:
+                continue  # Its lifespan is over as well.
             if len(self._ledger) - len(leaving) > limits.min_size:
                 leaving[connection] = None
             else:

@@ -10,7 +10,7 @@ import pytest
 from fastapi_azure_pool.pool import ConnectionState
 from tests.support import invariants
 from tests.support.clients import admit
-from tests.support.virtual_time import let_time_pass
+from tests.support.virtual_time import let_time_pass, virtual_loop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -248,3 +248,15 @@ async def test_what_has_waited_at_the_cap_leaves_when_the_opening_that_filled_it
     await let_time_pass(4)
     assert pool.stats().totals.open_failures == 1
     assert (pool.stats().ready, pool.stats().opening, pool.stats().draining) == (0, 0, 2)
+
+
+async def test_what_is_too_old_and_too_long_idle_at_once_is_not_replaced(
+    make_pool: MakePool, connector: ScriptedConnector
+) -> None:
+    """After a time in which the process was suspended, connections that nobody needs leave, and no successors come."""
+    pool = make_pool(client_limit=1, max_size=2, max_concurrent_creates=2, max_idle_seconds=5, max_lifespan_seconds=10)
+    for client in await admit(pool, 2):
+        client.leave()
+    virtual_loop().now += 100
+    await let_time_pass(0)
+    assert (connector.begun, pool.connections, pool.stats().opening) == (2, (), 0)
