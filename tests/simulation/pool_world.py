@@ -12,6 +12,7 @@ from tests.support import invariants
 from tests.support.eager_tasks import eager_task_factory
 
 from .aim import AimWatch
+from .choice import ChoiceWatch
 from .clients import Client, Operator, Visit
 from .connector import SimulatedConnector, TellingConnector
 from .line import LineWatch
@@ -62,6 +63,7 @@ class PoolWorld(World):
         self.jumped_seconds = 0.0
         self._line = LineWatch()
         self._aim = AimWatch()
+        self._choice = ChoiceWatch()
         self._pauses = PauseWatch()
         self._retirements = RetirementWatch(self.connector.condemned)
         self._lasting = 0
@@ -101,8 +103,8 @@ class PoolWorld(World):
 
     async def _let_everybody_finish(self) -> None:
         """Wait for all actors, who must be through in bounded time, each as it should be."""
-        visits = sum(not actor.done() for actor in self._actors)
-        self._everybody_told_by = self.loop.now + BOUND_SECONDS * (1 + visits) * self.scenario.patience
+        unfinished = sum(not actor.done() for actor in self._actors)
+        self._everybody_told_by = self.loop.now + BOUND_SECONDS * (1 + unfinished) * self.scenario.patience
         if self._actors:
             await asyncio.wait(self._actors)
         self._everybody_told_by = float("inf")
@@ -168,6 +170,7 @@ class PoolWorld(World):
         """A caller asks for a place."""
         visit = Visit(self, timeout)
         self._asked_in_step = self.loop.step
+        self._choice.look(self.pool._generation)
         self.visits[visit] = None
         return visit
 
@@ -181,6 +184,7 @@ class PoolWorld(World):
         # Where a task begins at once, more may have happened since than the choice.
         if visit.asked_in_step == self.loop.step and not self.scenario.is_eager:
             self._check_choice(visit, connection)
+        self._choice.look(self.pool._generation)
 
     def refuse(self, visit: Visit, error: PoolError) -> None:
         """A caller has been refused a place: for a reason there is, in time, and if it waited in vain not before that."""
@@ -202,6 +206,7 @@ class PoolWorld(World):
     def leave(self, visit: Visit) -> None:
         """A caller has no place any more."""
         del self.visits[visit]
+        self._choice.look(self.pool._generation)
 
     def _told(self, visit: Visit) -> None:
         visit.is_asking = False
@@ -218,12 +223,7 @@ class PoolWorld(World):
         generation = visit.lease._generation
         assert not any(not place.done() for place in generation.waiters.line or ()), "past those in line"
         assert connection.state is ConnectionState.READY
-        count = connection.current_client_count - 1
-        assert count <= min(other.current_client_count for other in generation.ledger)
-        if count == 0:
-            idle_since = connection.idle_since or 0.0
-            longer = [other for other in generation.ledger.idle() if (other.idle_since or 0.0) < idle_since]
-            assert not longer, "another has been idle for longer"
+        self._choice.check(connection, generation)
         if self.scenario.can_tell and not self.scenario.faults.blindness:
             assert connection.transport not in self.connector.dead
 
@@ -251,6 +251,7 @@ class PoolWorld(World):
         self._check_places(self.pool.connections)
         self._check_transports(generation)
         self._check_growth(generation)
+        self._choice.look(generation)
         self._aim.look(generation, somebody_asked=self._asked_in_step == self.loop.step)
         self._pauses.look(generation)
         self._retirements.look(generation, self.loop.now)
