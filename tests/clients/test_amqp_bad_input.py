@@ -80,6 +80,24 @@ REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"connection_string": GOOD.replace(f"sb://{HOST}/", KEY + ";")}, ValueError, "connection_string must read"),
     ({"connection_string": GOOD.replace("Endpoint", "endpoint")}, ValueError, "endpoint must be written Endpoint"),
     ({"connection_string": f"{GOOD};entitypath=x"}, ValueError, "entitypath must be written EntityPath"),
+    ({"connection_string": f"{GOOD};SharedAccessKey=x"}, ValueError, "has SharedAccessKey twice: leave one out"),
+    ({"connection_string": f"{GOOD};SharedAccessKeyName=x;"}, ValueError, "has SharedAccessKeyName twice"),
+    (
+        {"connection_string": f"Endpoint=sb://{HOST}/;SharedAccessKeyName=Root;SharedAccessSignature={KEY}"},
+        ValueError,
+        "or have SharedAccessSignature=<signature> in place of key and name",
+    ),
+    (
+        {"connection_string": GOOD.replace(HOST, "a,b")},
+        ValueError,
+        "the connection string's Endpoint must be the names",
+    ),
+    (
+        {"namespace": HOST, "entity": GOOD, "factory": CountingCredential},
+        ValueError,
+        "eventhub_name holds a connection",
+    ),
+    ({"namespace": HOST, "entity": 5, "factory": CountingCredential}, ValueError, "in the namespace, not 5"),
     ({"connection_string": LOCAL + "True"}, ValueError, "must be written true, in small letters, not 'True'"),
     ({"connection_string": LOCAL.replace("Use", "use") + "true"}, ValueError, "must be written UseDevelopmentEmulator"),
     ({"connection_string": f"{GOOD};UseDevelopmentEmulator=true"}, ValueError, f"this machine only, not for {HOST}"),
@@ -99,6 +117,7 @@ def test_what_is_refused_when_it_is_given(given: dict[str, Any], kind: type[Exce
     [
         ({"connection_string": GOOD}, HOST, True),
         ({"connection_string": f" {GOOD}; "}, HOST, True),
+        ({"connection_string": f"{GOOD};HostName=elsewhere.example;EntityPath="}, HOST, True),
         ({"connection_string": f"{GOOD};EntityPath=orders", "entity": None}, HOST, True),
         ({"connection_string": GOOD, "namespace": f"sb://{HOST}/"}, HOST, True),
         ({"connection_string": f"Endpoint=sb://{HOST}/;SharedAccessSignature=SharedAccessSignature sr=x"}, HOST, True),

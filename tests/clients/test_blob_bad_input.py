@@ -119,6 +119,8 @@ def test_good_input_is_taken(kind: type[Any], arguments: dict[str, Any], account
         ({"container_name": "-ab"}, "container_name must be a container's name"),
         ({"container_name": "files/2026"}, "container_name must be a container's name"),
         ({"container_name": "../other"}, "container_name must be a container's name"),
+        ({"container_name": KEY}, "container_name must be a container's name, .*, not a text of 20 characters"),
+        ({"container_name": CONNECTION_STRING}, "container_name must be a container's name, .*, not a text of"),
         ({"container_name": 5}, "container_name must be a container's name, .*, not 5"),
         ({"credential": "planted secret"}, "credential must be the account's key as the portal shows it, in base64"),
         ({"credential": "plänted"}, "credential must be the account's key as the portal shows it, in base64"),

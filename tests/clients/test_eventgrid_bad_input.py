@@ -49,7 +49,9 @@ def test_topics_by_name() -> None:
         ({"url": "https:///api/events"}, "must be its endpoint"),
         ({"url": "https://[::1/api/events"}, "must be its endpoint"),
         ({"url": "https://shop:port/api/events"}, "must be its endpoint"),
+        ({"url": "https://planted:secret@shop/api/events"}, "must be its endpoint"),
         ({"url": KEY}, "must be its endpoint"),
+        ({"schema": KEY}, "must be one of EventGridSchema, CloudEventSchemaV1_0, not a text of"),
         (
             {"schema": "CustomEventSchema"},
             "must be one of EventGridSchema, CloudEventSchemaV1_0, not 'CustomEventSchema'",
