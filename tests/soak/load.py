@@ -23,13 +23,13 @@ GONE = 0
 
 KINDS: dict[str, tuple[int, Callable[[int], tuple[str, str]], set[int]]] = {
     "a place": (59, lambda number: ("GET", f"/plenty/{number}"), {200}),
-    "read an order": (5, lambda number: ("GET", f"/orders/{number % 100}"), {200, 404}),
-    "write an order": (3, lambda number: ("PUT", f"/orders/{number % 100}"), {200}),
+    "read an order": (5, lambda number: ("GET", f"/orders/{number % 20}"), {200, 404}),
+    "write an order": (3, lambda number: ("PUT", f"/orders/{number % 20}"), {200}),
     "no such order": (1, lambda number: ("GET", "/orders/missing"), {404}),
     "send an event": (6, lambda number: ("POST", f"/events/{number}"), {200}),
     "send a message": (5, lambda number: ("POST", f"/confirmations/{number}"), {200}),
     "publish": (2, lambda number: ("POST", f"/news/{number}"), {200}),
-    "upload": (1, lambda number: ("PUT", f"/files/{number % 100}"), {200}),
+    "upload": (1, lambda number: ("PUT", f"/files/{number % 20}"), {200}),
     "download": (2, lambda number: ("GET", "/files/sample"), {200}),
     "no such file": (1, lambda number: ("GET", "/files/missing"), {404}),
     "a scarce place": (5, lambda number: ("GET", "/scarce"), {200, 503}),
