@@ -110,6 +110,8 @@ class Client:
                 raise Broken("the connection broke")
             if connector.may(faults.trouble):
                 raise Trouble("a request failed")
+            if connector.may(faults.death):
+                connector.die(transport)
             if may_visit and lot.random() < 0.05:
                 # For a while only: two who wait for each other's places do so for ever.
                 await self._visit_within(lot.choice((None, 0.25)), lot.choice((0.0, 0.5)), is_second=True)

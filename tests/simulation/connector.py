@@ -85,7 +85,7 @@ class SimulatedConnector(AbstractConnector[Transport]):
         self._trace.note(f"create() returns {transport}")
         if self.may(self.faults.death):
             seconds = self._lot.choice(DURATIONS)
-            self._deaths.append(asyncio.get_running_loop().call_later(seconds, self._die, transport))
+            self._deaths.append(asyncio.get_running_loop().call_later(seconds, self.die, transport))
         return transport
 
     async def ready(self, connection: Transport) -> bool:
@@ -97,7 +97,7 @@ class SimulatedConnector(AbstractConnector[Transport]):
                 raise Trouble("not ready")
             return False
         if self.may(self.faults.stillbirth):
-            self._die(connection)
+            self.die(connection)
         return True
 
     async def close(self, connection: Transport) -> None:
@@ -119,7 +119,8 @@ class SimulatedConnector(AbstractConnector[Transport]):
             raise Trouble("cannot judge")
         return isinstance(error, Broken)
 
-    def _die(self, connection: Transport) -> None:
+    def die(self, connection: Transport) -> None:
+        """Let a connection die; nobody knows yet."""
         if connection in self.open:
             self._trace.note(f"{connection} dies")
             self.dead.add(connection)

@@ -20,11 +20,15 @@ class LineWatch:
         """Whether nobody was in line after the step before."""
         return not self._before
 
-    def look(self, line: Iterable[asyncio.Future[Any]]) -> None:
-        """Look at the line after a step: nobody may have been served before who came first, and nobody have changed places."""
+    def look(self, line: Iterable[asyncio.Future[Any]]) -> list[Any]:
+        """Look at the line after a step: nobody may have been served before who came first, and nobody have changed places.
+
+        Returns:
+            The connections that were handed over in this step to those who were in line before it.
+        """
         now = tuple(line)
         if now == self._before == ():
-            return
+            return []
         somebody_waits = False
         for place in self._before:
             if not place.done():
@@ -34,7 +38,9 @@ class LineWatch:
         if self._before and now:
             stayed, remained = set(now), set(self._before)
             assert [place for place in self._before if place in stayed] == [place for place in now if place in remained]
+        served = [place.result() for place in self._before if was_served(place)]
         self._before = now
+        return served
 
 
 def was_served(place: asyncio.Future[Any]) -> bool:

@@ -255,7 +255,7 @@ class PoolWorld(World):
         self._aim.look(generation, somebody_asked=self._asked_in_step == self.loop.step)
         self._pauses.look(generation)
         self._retirements.look(generation, self.loop.now)
-        self._line.look(() if generation is None else generation.waiters.line or ())
+        self._check_line(generation)
         if not self._is_calm:
             self._interfere()
 
@@ -302,9 +302,22 @@ class PoolWorld(World):
             replacements = 1 if generation.retirement.due and generation.tasks.opening else 0
             lasting = len(generation.ledger) + len(generation.tasks.opening) - replacements
             if lasting > max(self._lasting, generation.limits.max_size):
-                somebody_waits = generation.waiters or not self._line.was_empty or self._asked_in_step == self.loop.step
-                assert somebody_waits, "grows beyond max_size, and nobody waits"
+                # Who is refused at once, and in an eager world many another, has waited within one step.
+                may_wait_unseen = self.scenario.is_eager or self.scenario.sizes["max_waiting"] is not None
+                waited = may_wait_unseen and self._asked_in_step == self.loop.step
+                assert generation.waiters or waited or not self._line.was_empty, (
+                    "grows beyond max_size, and nobody waits"
+                )
         self._lasting = lasting
+
+    def _check_line(self, generation: Generation[Transport] | None) -> None:
+        """Who waits is served in order, by a connection that works, and no more wait than may."""
+        line = () if generation is None else generation.waiters.line or ()
+        max_waiting = self.scenario.sizes["max_waiting"]
+        assert max_waiting is None or len(line) <= max_waiting, "more wait than may"
+        for connection in self._line.look(line):
+            if self.scenario.can_tell and not self.scenario.faults.blindness:
+                assert connection.transport not in self.connector.dead, "a dead connection is handed over"
 
     def check_blocked(self) -> None:
         """Check that what had to be done at this time has been done."""

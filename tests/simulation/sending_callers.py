@@ -34,6 +34,7 @@ class SendingCallers:
         client: Through which they send.
         service: To which they send; they draw from its lot.
         attempts: How often they may try what may have been stored.
+        keys: What they send with, one each.
 
     Attributes:
         acknowledged: For each caller the numbers of what was confirmed, in the order of sending.
@@ -41,7 +42,14 @@ class SendingCallers:
         told: How many were told what.
     """
 
-    def __init__(self, client: ManagedClient[SendingConnection], service: SendingService, *, attempts: int) -> None:
+    def __init__(
+        self,
+        client: ManagedClient[SendingConnection],
+        service: SendingService,
+        *,
+        attempts: int,
+        keys: tuple[Hashable, ...],
+    ) -> None:
         self.acknowledged: list[list[int]] = []
         self.not_stored: set[int] = set()
         self.told: Counter[str] = Counter()
@@ -49,6 +57,7 @@ class SendingCallers:
         self._service = service
         self._lot = service.lot
         self._attempts = attempts
+        self._keys = keys
         self._numbers = itertools.count()
         self._tasks = itertools.count()
         self._errands: dict[asyncio.Task[Any], list[Errand]] = {}
@@ -60,7 +69,7 @@ class SendingCallers:
     async def call(self, rounds: int) -> None:
         """Be a caller: do so many things, one after another."""
         lot = self._lot
-        key = lot.choice(KEYS)
+        key = lot.choice(self._keys)
         for _ in range(rounds):
             await asyncio.sleep(lot.choice(_PAUSES))
             chance = lot.random()
@@ -74,6 +83,10 @@ class SendingCallers:
                 await self._hold_and_send(key)
             else:
                 await self._send_some(key, lot.randint(1, 3))
+
+    async def be_one_of_many(self) -> None:
+        """Send one message at once, as many others do, and be cancelled perhaps."""
+        await (self._send_and_be_cancelled if self._lot.random() < 0.6 else self.send)(KEYS[0])
 
     async def send_until_confirmed(self, key: Hashable, seconds: float) -> None:
         """Send something again and again; complain when it is not confirmed in time, though nothing goes wrong any more."""

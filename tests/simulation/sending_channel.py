@@ -92,6 +92,7 @@ class SimulatedChannel(ScriptedChannel):
         self.end_was_read = False
         self._departures: list[Departure] = []
         self._is_broken_off = False
+        self._is_dry = False
         self._loop = asyncio.get_running_loop()
         self.credit = {None: 3, **dict.fromkeys(ADDRESSES.values(), 2)}
         self.tend_at = self._loop.time() + self._lot.uniform(1, 20)
@@ -107,7 +108,7 @@ class SimulatedChannel(ScriptedChannel):
 
     async def room(self, address: str | None) -> int:
         """Give the credit; sometimes open a link first, refuse it, or never answer."""
-        self._prepare("room", 0.01)
+        self._prepare("room", 0.02)
         self.refused.clear()
         if self._service.happens("a link was refused", 0.03):
             self.refused[address] = self._lot.choice((BUSY, Outcome(OutcomeKind.REJECTED, "amqp:not-found")))
@@ -120,15 +121,15 @@ class SimulatedChannel(ScriptedChannel):
         self.tend_at = self._loop.time() + self._lot.uniform(1, 20)
 
     async def manage(self) -> None:
-        """Carry a request out, or be busy; nothing can be read any more when it is broken off."""
+        """Carry a request out, or be busy."""
         self._prepare("manage", 0.05)
         if self._service.happens("a request found the service busy", 0.3):
             raise SendRejected("busy", condition=BUSY.condition)
-        try:
-            await super().manage()
-        except asyncio.CancelledError:
-            self._is_broken_off = True
-            raise
+        await super().manage()
+
+    def break_off(self) -> None:
+        """Hear that its owner was broken off in the midst of reading an answer: nothing can be read any more."""
+        self._is_broken_off = True
 
     async def transfer(
         self, address: str | None, payload: Any, settled: Callable[[Outcome], None], seconds: float
@@ -144,6 +145,7 @@ class SimulatedChannel(ScriptedChannel):
         if self._service.happens("a link was detached", 0.02):
             self._later(self._lot.choice(_ANSWER_SECONDS), partial(self._detach, address))
         self._later(self._lot.choice((0.0, 0.0, 0.1, 5.0)), self._give_credit)
+        self._is_dry = self._is_dry or self._service.happens("no credit any more", 0.05)
         self._prepare("transfer", 0.005)
         await super().transfer(address, payload, settled, seconds)
 
@@ -212,7 +214,7 @@ class SimulatedChannel(ScriptedChannel):
     def _give_credit(self) -> None:
         least = 0 if self._service.happens("no credit", 0.3) else 1
         for address in self.credit:
-            self.grant(self._lot.randint(least, 4), address)
+            self.grant(0 if self._is_dry else self._lot.randint(least, 4), address)
 
     # What must hold of what leaves ---------------------------------------------------------------------------------------------
 

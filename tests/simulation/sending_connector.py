@@ -130,10 +130,14 @@ class SendingConnection:
         async def manage(left: float) -> None:
             if errand.is_over:
                 service.complain(f"{errand.numbers} were requested, though their caller has gone")
-            await self.channel.manage()
-            service.tries.update(errand.numbers)
-            service.store(errand.numbers)
-            await asyncio.sleep(service.lot.choice((0.0, 0.1, 3.0)))
+            try:
+                await self.channel.manage()
+                service.tries.update(errand.numbers)
+                service.store(errand.numbers)
+                await asyncio.sleep(service.lot.choice((0.0, 0.1, 3.0)))
+            except asyncio.CancelledError:
+                self.channel.break_off()
+                raise
 
         await self.commit.request(manage, seconds)
 

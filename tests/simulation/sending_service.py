@@ -189,6 +189,6 @@ class SendingService:
         for trouble, (share, fates) in TROUBLES.items():
             if self.happens(trouble, share):
                 return self.lot.choice(fates)
-        if is_joined and self.happens("too large together", 0.2):
+        if is_joined and self.happens("too large together", 0.5):
             return TOO_LARGE_TOGETHER
         return TAKEN

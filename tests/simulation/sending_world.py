@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from fastapi_azure_pool.clients.coalescing import GroupCommit
 from fastapi_azure_pool.clients.managed import ManagedClient
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 RECOVERY_SECONDS = 200.0
 """Seconds after the last trouble within which everything works again: the longest back-off, and some of the longest deadlines."""
 
+STORM_SECONDS = 1000.0
+"""Seconds within which every caller has had its say; a caller makes a few sends, and each of them may take half a minute."""
+
 LATE_SECONDS = 100.0
 """Seconds after which nothing of what was sent is on its way any more."""
 
@@ -33,11 +36,13 @@ class SendingWorld(World):
     """The life of a client that sends: its callers, its connections, the service, and an end."""
 
     name = "sending"
+    is_crowded: ClassVar[bool] = False
 
     def __init__(self, seed: int, trace: Trace) -> None:
         super().__init__(seed, trace)
         lot = self.lot
         self.attempts = lot.choice((1, 1, 2, 3))
+        self.crowd = lot.randint(35, 55) if self.is_crowded else 0
         self.service = SendingService(
             lot,
             trouble=lot.choice((0.0, 0.05, 0.2, 0.5, 1.0)),
@@ -46,20 +51,26 @@ class SendingWorld(World):
             note=trace.note,
         )
         self.connector = SendingConnector(
-            self.service, joins=lot.random() < 0.9, window=lot.randint(1, 4), batch_size=lot.choice((6, 6, 100))
+            self.service,
+            joins=lot.random() < 0.9,
+            window=lot.randint(1, 4),
+            batch_size=100 if self.crowd else lot.choice((6, 6, 100)),
         )
         self.client = ManagedClient(
             self.connector,
             service="orders",
             min_size=lot.randint(0, 1),
-            max_size=lot.randint(1, 3),
-            client_limit=lot.choice((3, 15, 60)),
+            max_size=1 if self.crowd else lot.randint(1, 3),
+            client_limit=60 if self.crowd else lot.choice((3, 15)),
             max_lifespan_seconds=lot.choice((None, None, 20, 40)),
             max_idle_seconds=lot.choice((5, 300)),
             pool_connection_create_timeout=2.0,
         )
         self.connector.report = self.client.pool.report
-        self.callers = SendingCallers(self.client, self.service, attempts=self.attempts)
+        self._storm_ends_at = self.loop.now + STORM_SECONDS
+        self.callers = SendingCallers(
+            self.client, self.service, attempts=self.attempts, keys=KEYS[: lot.choice((1, 2, len(KEYS)))]
+        )
 
     async def live(self) -> None:
         """Let every caller have its say, with the client closed in the midst of it perhaps; then see that all works again."""
@@ -67,9 +78,7 @@ class SendingWorld(World):
         with suppress(PoolError):
             await self.client.open()
         callers = [self.callers.start(self.callers.call(lot.randint(1, 3)), "caller") for _ in range(lot.randint(1, 8))]
-        if lot.random() < 0.05:
-            # So many that they are told in slices.
-            callers += [self.callers.start(self.callers.send(None), "one of many") for _ in range(lot.randint(30, 50))]
+        callers += [self.callers.start(self.callers.be_one_of_many(), "one of many") for _ in range(self.crowd)]
         if lot.random() < 0.3:
             await asyncio.sleep(lot.choice((0.0, 0.01, 0.3, 1.0, 5.0)))
             await self.client.close(lot.choice((0.0, 0.1, 10.0)))
@@ -104,7 +113,8 @@ class SendingWorld(World):
             invariants.check(connection)
 
     def check_blocked(self) -> None:
-        """Check that no connection keeps anything back."""
+        """Check that no connection keeps anything back, and that nobody waits for ever."""
+        assert not self.service.trouble or self.loop.now < self._storm_ends_at, "somebody waits for ever"
         for connection in self.connector.created:
             invariants.check_at_rest(connection)
 
@@ -125,3 +135,10 @@ class SendingWorld(World):
             assert places == sorted(places), "what one caller sent was stored out of order"
         for connection in self.connector.created:
             invariants.check_end(connection)
+
+
+class CrowdWorld(SendingWorld):
+    """The same with so many callers at once that batches are built, and callers told, in slices."""
+
+    name = "crowd"
+    is_crowded = True

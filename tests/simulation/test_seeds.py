@@ -13,7 +13,7 @@ from tests.simulation.trace import Trace
 from tests.simulation.worlds import WORLDS
 
 CHUNKS = 4
-SEEDS_PER_CHUNK = {"pool": 500, "sending": 150}
+SEEDS_PER_CHUNK = {"pool": 500, "sending": 150, "crowd": 15}
 
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))

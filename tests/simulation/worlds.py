@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .pool_world import PoolWorld
-from .sending_world import SendingWorld
+from .sending_world import CrowdWorld, SendingWorld
 
 if TYPE_CHECKING:
     from .world import World
 
-WORLDS: dict[str, type[World]] = {world.name: world for world in (PoolWorld, SendingWorld)}
+WORLDS: dict[str, type[World]] = {world.name: world for world in (PoolWorld, SendingWorld, CrowdWorld)}
