@@ -72,7 +72,7 @@ def explore(worlds: list[str], first: int, count: int, processes: int) -> int:
     seconds = time.monotonic() - started
     print(
         f"All rules held over {total.steps:,} steps of {total.seeds:,} lives ({', '.join(worlds)}; seeds {first:,} to"
-        f" {first + count - 1:,}), in {seconds:,.0f} s on {processes} processes."
+        f" {first + count - 1:,}), in {seconds:,.0f} s, {processes} at a time."
     )
     return 0
 
