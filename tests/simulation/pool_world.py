@@ -326,8 +326,7 @@ class PoolWorld(World):
             if visit.is_asking:
                 assert now <= self._deadline(visit) + PRECISION, "waits longer than it should"
         assert now <= self._everybody_told_by, "somebody goes on for ever"
-        if self.pool.state is PoolState.OPEN:
-            invariants.check_at_rest(self.pool)
+        invariants.check_at_rest(self.pool)
 
     def check_end(self) -> None:
         """Check that nothing is left of a pool that was closed."""

@@ -96,13 +96,15 @@ def check(pool: ConnectionPool[Transport], *, leases: int) -> None:
 
 
 def check_at_rest(pool: ConnectionPool[Transport]) -> None:
-    """Check what holds of an open pool besides, whenever nothing can go on without time passing."""
+    """Check what holds of a pool besides, whenever nothing can go on without time passing."""
     generation = pool._generation
-    assert generation is not None
-    census = Census.of(generation)
-    who_waits_is_being_helped(census)
-    min_size_is_there_or_on_its_way(census)
-    nothing_is_overdue(census)
+    if generation is not None:
+        census = Census.of(generation)
+        every_opening_goes_on(census)
+        if not generation.is_closing:
+            who_waits_is_being_helped(census)
+            min_size_is_there_or_on_its_way(census)
+            nothing_is_overdue(census)
 
 
 def clients_stay_within_their_connection_s_limit(census: Census) -> None:
@@ -190,6 +192,13 @@ def the_alarm_rings_for_the_lease_held_longest(census: Census) -> None:
     if oldest is not None:
         assert generation._alarm._handle is not None
         assert generation._alarm._when <= oldest.held_since + seconds
+
+
+def every_opening_goes_on(census: Census) -> None:
+    """What is being opened has a task that does so."""
+    for task in census.generation.tasks.opening.values():
+        assert task is not None
+        assert not task.done()
 
 
 def who_waits_is_being_helped(census: Census) -> None:
