@@ -15,14 +15,12 @@ class AimWatch:
     def __init__(self) -> None:
         self._needed_before = 0
         self._clients_before = 0
-        self._ready_before = 0
         self._opening_before: frozenset[SharedTransportConnection[Any]] = frozenset()
 
     def look(self, generation: Generation[Any] | None, *, somebody_asked: bool) -> None:
         """Look at a pool after a step: what it began to open in it was needed before the step or is needed after it."""
         if generation is None:
-            self._needed_before = self._clients_before = self._ready_before = 0
-            self._opening_before = frozenset()
+            self._needed_before, self._clients_before, self._opening_before = 0, 0, frozenset()
             return
         opening = frozenset(generation.tasks.opening)
         clients = generation.clients + len(generation.waiters)
@@ -31,14 +29,11 @@ class AimWatch:
         needed = connections_needed(generation, at_most)
         if somebody_asked and generation.limits.growth_threshold <= generation.limits.client_limit:
             needed = max(needed, len(generation.ledger) + 1)
-        # After a jump of the clock several may go at once: what was to replace one is needed no more when the last has gone.
-        several_left = len(generation.ledger) < self._ready_before - 1
-        if not opening <= self._opening_before and not several_left:
+        if not opening <= self._opening_before:
             there = len(generation.ledger) - len(generation.retirement.due) + len(opening)
             most = max(needed, self._needed_before)
             assert there <= most, f"{there} connections ready or on their way, where {most} are needed"
-        self._needed_before, self._clients_before = needed, clients
-        self._ready_before, self._opening_before = len(generation.ledger), opening
+        self._needed_before, self._clients_before, self._opening_before = needed, clients, opening
 
 
 def connections_needed(generation: Generation[Any], clients: int) -> int:
