@@ -285,7 +285,8 @@ class PoolWorld(World):
         closing = 0
         if generation is not None:
             for connection in generation.ledger:
-                assert lost.pop(connection.transport, self) is None, "a connection is ready and closed"
+                assert connection.transport in lost, "a connection is ready and closed"
+                del lost[connection.transport]
             for connection in generation.draining:
                 lost.pop(connection.transport, None)
             if lost:
