@@ -269,6 +269,24 @@ async def test_failures_that_need_not_wait_back_off(make_pool: MakePool, connect
 
 
 @pytest.mark.usefixtures("with_eager_tasks")
+async def test_who_is_being_served_is_told_that_the_last_hope_has_gone(make_pool: MakePool) -> None:
+    """The one connection is found dead as it is handed over, and its successor fails at once: nobody is left in line."""
+
+    class DeadWhenChosen(TellingConnector):
+        def is_closed(self, connection: Transport) -> bool:
+            self.create_seconds, self.create_error = 0, OSError()
+            self.times_asked += 1
+            return self.times_asked > 1
+
+    pool = make_pool(connector := DeadWhenChosen())
+    connector.create_seconds = 1
+    clients = await admit(pool, 2)
+    await let_time_pass(1)
+    assert [type(client.error) for client in clients] == [ConnectionFailed, ConnectionFailed]
+    assert pool.stats().waiting == 0
+
+
+@pytest.mark.usefixtures("with_eager_tasks")
 async def test_retirement_that_need_not_wait_keeps_the_counts(make_pool: MakePool) -> None:
     """Connections that close at once are replaced, shrunk and probed like others."""
     connector = TellingConnector()
