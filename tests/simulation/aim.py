@@ -15,12 +15,14 @@ class AimWatch:
     def __init__(self) -> None:
         self._needed_before = 0
         self._clients_before = 0
+        self._ready_before = 0
         self._opening_before: frozenset[SharedTransportConnection[Any]] = frozenset()
 
     def look(self, generation: Generation[Any] | None, *, somebody_asked: bool) -> None:
         """Look at a pool after a step: what it began to open in it was needed before the step or is needed after it."""
         if generation is None:
-            self._needed_before, self._clients_before, self._opening_before = 0, 0, frozenset()
+            self._needed_before = self._clients_before = self._ready_before = 0
+            self._opening_before = frozenset()
             return
         opening = frozenset(generation.tasks.opening)
         clients = generation.clients + len(generation.waiters)
@@ -28,12 +30,14 @@ class AimWatch:
         at_most = max(clients, self._clients_before) + 2 if somebody_asked else clients
         needed = connections_needed(generation, at_most)
         if somebody_asked and generation.limits.growth_threshold <= generation.limits.client_limit:
-            needed = max(needed, len(generation.ledger) + 1)
+            # Before somebody expired one in the same step, perhaps.
+            needed = max(needed, self._ready_before + 1, len(generation.ledger) + 1)
         if not opening <= self._opening_before:
             there = len(generation.ledger) - len(generation.retirement.due) + len(opening)
             most = max(needed, self._needed_before)
             assert there <= most, f"{there} connections ready or on their way, where {most} are needed"
         self._needed_before, self._clients_before, self._opening_before = needed, clients, opening
+        self._ready_before = len(generation.ledger)
 
 
 def connections_needed(generation: Generation[Any], clients: int) -> int:
