@@ -512,6 +512,7 @@ class Generation(Generic[ConnT]):
                     if not connection.is_closing:
                         self.tasks.close(connection)
                 await self.tasks.settle()
+                self._alarm.stop()  # Who saw its place only after the drain was over has set it again, to be warned of.
 
     def abandon(self) -> None:
         """Count every connection as closed, since the event loop that could close them is gone."""
