@@ -1,4 +1,4 @@
-"""A caller who sees its place only after the pool has closed under it; asyncio's own order of callbacks does not bring that about."""
+"""A caller who sees its place only after the pool has closed under it; asyncio itself does not bring that about."""
 
 from __future__ import annotations
 
