@@ -341,14 +341,15 @@ class Generation(Generic[ConnT]):
         if self.is_closing:
             return
         self.backoff.elapse(now)
-        # At the cap, retirement waits until something has been closed.
-        if self._existing < self.limits.cap:
-            for connection in self.retirement.leaving(now):
-                self.retire(connection)
+        # First, so that none retires as one too many beside others that are dead.
         if self.limits.probe_seconds is not None:
             for connection in tuple(self.ledger.idle()):
                 if self._finds_closed(connection):
                     self.retire(connection)
+        # At the cap, retirement waits until something has been closed.
+        if self._existing < self.limits.cap:
+            for connection in self.retirement.leaving(now):
+                self.retire(connection)
         self.ledger.trim()
         self._release_due(self._aim())
         self._replenish()

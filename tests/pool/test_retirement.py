@@ -237,6 +237,26 @@ async def test_idle_connections_are_probed(make_pool: MakePool, telling_connecto
     assert (client.transport.number, pool.ready_connection_count) == (0, 2)
 
 
+@pytest.mark.parametrize("dead", [0, 1])
+async def test_the_dead_go_before_those_that_are_too_many(
+    make_pool: MakePool, telling_connector: TellingConnector, dead: int
+) -> None:
+    """When an idle connection is found dead as one of two becomes surplus, the pool keeps the living one."""
+    telling_connector.probe_seconds = telling_connector.create_seconds = 1
+    pool = make_pool(telling_connector, client_limit=1, max_size=2, min_size=1, max_idle_seconds=5)
+    first, second = await admit(pool, 2)
+    await let_time_pass(1)
+    first.leave()  # Of the two connections that were begun, one is enough.
+    await let_time_pass(2)
+    second.leave()
+    await let_time_pass(2.5)
+    assert (pool.ready_connection_count, telling_connector.closed) == (2, [])
+    telling_connector.dead.add(telling_connector.created[dead])
+    await let_time_pass(0.6)
+    assert [transport.number for transport in telling_connector.closed] == [dead]
+    assert (len(telling_connector.created), pool.ready_connection_count) == (2, 1)
+
+
 async def test_without_probe_seconds_only_checkouts_ask(
     make_pool: MakePool, telling_connector: TellingConnector
 ) -> None:
