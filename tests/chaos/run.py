@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
-from .books import Books
+from .books import Books, Placed
 from .complaints import find_complaints
 from .customers import Customers
 from .journal import read_journal
@@ -73,15 +73,20 @@ class Run:
         self._plan = plan(seed, longest_seconds=longest_seconds)
         self._customers = Customers(self._url, self.books, seed=seed, per_second=per_second)
 
-    async def go(self, seconds: float) -> None:
-        """Let customers come and faults happen for so long, then wait until everything is worked off."""
+    async def go(self, seconds: float, orders: int) -> None:
+        """Let customers come and faults happen, then wait until everything is worked off.
+
+        Args:
+            seconds: For how long.
+            orders: Up to two minutes longer, if fewer orders than these have been acknowledged by then.
+        """
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
         stopping = asyncio.Event()
         async with aiohttp.ClientSession(self._url) as health, self._customers, asyncio.TaskGroup() as group:
             await recover(health, self._customers, await count_failures(health))
             shopping = group.create_task(self._customers.run(stopping))
-            while loop.time() < until:
+            while loop.time() < until or self._is_short_of(orders, until + PATIENCE_SECONDS):
                 together = next(self._plan)
                 failures = await count_failures(health)
                 await asyncio.gather(*map(self._inflict, together))
@@ -100,6 +105,9 @@ class Run:
             async with health.get("/health/pools") as response:
                 pools = (await response.json())["pools"]
             self.connections = {name: pool["totals"]["opened"] for name, pool in pools.items()}
+
+    def _is_short_of(self, orders: int, until: float) -> bool:
+        return self.books.count(Placed.ACKNOWLEDGED) < orders and asyncio.get_running_loop().time() < until
 
     async def _inflict(self, fault: PlannedFault) -> None:
         self.faults.append(fault)
@@ -153,6 +161,7 @@ async def run(
     directory: Path,
     *,
     seconds: float,
+    orders: int = 0,
     seed: int,
     longest_seconds: float,
     per_second: float,
@@ -165,6 +174,7 @@ async def run(
     Args:
         directory: An empty one, for the processes' files.
         seconds: How long the load lasts, in seconds.
+        orders: How many orders have to be acknowledged before it ends; on a busy machine it may last up to two minutes longer.
         seed: What faults and load follow from.
         longest_seconds: How long a fault lasts at most, in seconds.
         per_second: How many requests are sent in a second, about.
@@ -175,7 +185,7 @@ async def run(
     async with CloudControl(directory) as cloud:
         async with serving(module, directory, cloud.environment, sweep_seconds=sweep_seconds) as port:
             one = Run(cloud, port, seed=seed, longest_seconds=longest_seconds, per_second=per_second, tell=tell)
-            await one.go(seconds)
+            await one.go(seconds, orders)
         # Now that the service has ended, it tells Azure nothing any more that is not in its journal.
         stored = await cloud.look()
     return Report(

@@ -16,7 +16,9 @@ SEED = 2930
 
 async def test_everything_holds_under_faults(tmp_path: Path) -> None:
     """Nothing that was acknowledged is lost, nothing is there twice without a reason, and every answer is one that may be given."""
-    report = await run(tmp_path, seconds=40.0, seed=SEED, longest_seconds=1.5, per_second=20.0, sweep_seconds=3.0)
+    report = await run(
+        tmp_path, seconds=40.0, orders=50, seed=SEED, longest_seconds=1.5, per_second=20.0, sweep_seconds=3.0
+    )
     assert report.findings == [], f"{report}\n{(tmp_path / 'service.log').read_text()}"
     assert len({fault.kind for fault in report.faults}) >= 5
     assert report.books.count(Placed.ACKNOWLEDGED) >= 50
@@ -28,6 +30,7 @@ async def test_mistakes_of_the_service_are_found(tmp_path: Path) -> None:
     report = await run(
         tmp_path,
         seconds=2.0,
+        orders=20,
         seed=SEED,
         longest_seconds=1.5,
         per_second=40.0,
