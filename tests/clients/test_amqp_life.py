@@ -259,7 +259,7 @@ gc.collect()
 print("done")
 """
     command = [sys.executable, "-X", "dev", "-W", "always", "-c", code]
-    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stdout) == (0, "done\n")
     if is_closed:
         assert done.stderr == ""

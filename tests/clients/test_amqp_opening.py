@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,7 +19,7 @@ from tests.clients.messaging import Hub, pooled
 from tests.clients.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from fastapi_azure_pool.emulator import Emulator, Faults
     from tests.clients.messaging import Messaging, Queue
@@ -150,6 +151,43 @@ async def test_an_opening_that_ends_while_it_is_cancelled_is_cancelled_all_the_s
     with pytest.raises(asyncio.CancelledError):
         await opening
     assert done.is_set()
+
+
+@pytest.fixture
+async def forsaken() -> AsyncIterator[asyncio.StreamWriter]:
+    """A connection for whose end someone has waited, and was cancelled: asyncio's future for it is cancelled as well."""
+    async with await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0) as server:
+        _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        waiting = asyncio.create_task(writer.wait_closed())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait((waiting,))
+        yield writer
+
+
+async def test_a_connection_is_cut_behind_others_who_were_cancelled(forsaken: asyncio.StreamWriter) -> None:
+    """Whoever cuts it is not cancelled because someone else was."""
+    await cut(forsaken)
+    assert forsaken.is_closing()
+
+
+async def test_an_opening_ends_behind_others_who_were_cancelled(forsaken: asyncio.StreamWriter) -> None:
+    """When a loop's tasks are all cancelled together, as at its end, an opening leaves its task the time to end."""
+    transport = SimpleNamespace(writer=forsaken)
+    looked = 0
+
+    def handler() -> Any:
+        nonlocal looked
+        looked += 1
+        assert looked < 10, "the opening keeps the event loop to itself"
+        return SimpleNamespace(_connection=SimpleNamespace(_transport=transport))
+
+    opening = asyncio.create_task(open_or_cut(asyncio.Event().wait(), handler))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
 
 
 async def test_nobody_there(messaging: Messaging) -> None:

@@ -104,7 +104,8 @@ async def open_or_cut(opening: Coroutine[Any, Any, object], handler: Callable[[]
             task.cancel()
             with suppress(asyncio.CancelledError):  # A second one changes nothing: the first is raised again.
                 await cut(wire_of(handler()))
-                await asyncio.sleep(0)
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(0)  # The task's turn, whatever became of the cutting.
         if not task.cancelled():
             task.exception()
         raise

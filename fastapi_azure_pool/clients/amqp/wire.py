@@ -63,6 +63,16 @@ async def cut(wire: Wire | None) -> None:
     if isinstance(wire, asyncio.StreamWriter):
         wire.transport.abort()
         with suppress(OSError):  # What ended it, which asyncio would complain of when nobody has seen it.
-            await wire.wait_closed()
+            await _wait_closed(wire)
     elif wire is not None:
         await wire.close()  # Its sockets are closed before it waits for anything.
+
+
+async def _wait_closed(writer: asyncio.StreamWriter) -> None:
+    """Wait until a socket is closed; not where someone else who waited for that was cancelled, and asyncio's future with them."""
+    try:
+        await writer.wait_closed()
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
