@@ -23,11 +23,12 @@ CALLERS = 16
 TURNS = 25
 """Checkouts that each of them makes in a round."""
 
-LOOKS = 6000
-"""How often to look whether the pools have come to rest, with 5 ms between; no clock, which jumps when a machine is suspended."""
+LOOKS = 24_000
+"""How often to look whether the pools have come to rest, with 5 ms between; no clock, which jumps when a machine is suspended. They
+do so within seconds, but where a busy machine has made attempts fail, timers of up to 30 s are left, and some are set meanwhile."""
 
 TIMERS = 20
-"""Timers that may be left then: those of attempts to open a connection that were not needed wait for up to 30 s."""
+"""Timers that may be left then: those of attempts to open a connection that were not needed wait until their time has come."""
 
 COMMON: Mapping[str, Any] = {"max_idle_seconds": 0.1, "create_timeout": 0.5, "close_timeout": 0.5}
 """Short, for asyncio keeps the timer of a time-out that was not needed until its time has come."""
