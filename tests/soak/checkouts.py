@@ -23,9 +23,8 @@ CALLERS = 16
 TURNS = 25
 """Checkouts that each of them makes in a round."""
 
-LOOKS = 24_000
-"""How often to look whether the pools have come to rest, with 5 ms between; no clock, which jumps when a machine is suspended. They
-do so within seconds, but where a busy machine has made attempts fail, timers of up to 30 s are left, and some are set meanwhile."""
+LOOKS = 6000
+"""How often to look whether the pools have come to rest, with 5 ms between; no clock, which jumps when a machine is suspended."""
 
 TIMERS = 20
 """Timers that may be left then: those of attempts to open a connection that were not needed wait until their time has come."""
@@ -138,12 +137,17 @@ async def go_round(pools: list[ConnectionPool[Connection]], chance: random.Rando
 
 async def rest(pools: list[ConnectionPool[Connection]]) -> None:
     """Wait until nobody holds a place, every pool is at its least size, and asyncio has let go of most timers of before."""
-    timers: list[asyncio.TimerHandle] = asyncio.get_running_loop()._scheduled  # type: ignore[attr-defined]  # no public count of timers
     for _ in range(LOOKS):
-        if len(timers) <= TIMERS and all(map(_rests, pools)):
+        if _timers() <= TIMERS and all(map(_rests, pools)):
             return
         await asyncio.sleep(0.005)
-    raise AssertionError(f"{pools} do not come to rest, or {len(timers)} timers are left")
+    raise AssertionError(f"{pools} do not come to rest, or {_timers()} timers are left")
+
+
+def _timers() -> int:
+    """Count the event loop's timers; it makes a new list of them when it lets go of many that were cancelled."""
+    loop: Any = asyncio.get_running_loop()
+    return len(loop._scheduled)  # no public count of timers
 
 
 def _rests(pool: ConnectionPool[Connection]) -> bool:
