@@ -10,7 +10,7 @@ UV_LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-h
 	--custom-compile-command "make lock"
 UV_COMPILE := $(UV_LOCK) pyproject.toml
 
-.PHONY: help demo emulator test simulate chaos soak judges lint format docs bench lock clean
+.PHONY: help demo emulator test simulate chaos soak judges lint format docs bench audit lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets

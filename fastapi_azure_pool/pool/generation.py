@@ -256,9 +256,8 @@ class Generation(Generic[ConnT]):
             connection = self.take()
             if connection is None:
                 self.waiters.put_back(place)
-                if (
-                    self._is_hopeless()
-                ):  # On a loop with eager tasks the last hope may have gone while it was not in line.
+                # On a loop with eager tasks the last hope may have gone while this one was not in line.
+                if self._is_hopeless():
                     self._send_everyone_away(self._failure)
             else:
                 place.set_result(connection)

@@ -180,7 +180,7 @@ async def test_a_token_is_renewed_again_and_again(secure: Messaging, credential:
         put = [pooled(client).handler._cbs_authenticator._token]
         for times in range(2, 5):
             authenticator = near_its_end(client)
-            await eventually(lambda times=times: secure.count("PUT-TOKEN") == times)  # type: ignore[misc]
+            await eventually(lambda times=times: secure.count("PUT-TOKEN") == times)  # type: ignore[misc]  # mypy infers no such lambda
             put.append(authenticator._token)
         assert put == credential.issued
         await secure.send(client, "after")

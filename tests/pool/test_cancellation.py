@@ -164,7 +164,7 @@ async def test_cancelled_in_the_moment_of_the_answer(
     waiter = Client(pool)
     await asyncio.wait([opening, waiter.entering])
     assert (opening.cancelled(), waiter.entering.cancelled()) == (True, True)
-    assert pool._generation._fillers == ()  # type: ignore[union-attr]
+    assert pool._generation._fillers == ()  # type: ignore[union-attr]  # it is open
     assert (pool.stats().waiting, pool.stats().clients) == (0, 0)
 
 

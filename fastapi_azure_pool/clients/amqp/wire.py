@@ -1,4 +1,4 @@
-"""What an AMQP connection of the SDK goes over, and cutting it."""
+"""What an AMQP connection of the SDK goes over, and how that ends: with the service's answer, or cut."""
 
 from __future__ import annotations
 
